@@ -1,0 +1,148 @@
+"""``firstreply data build``: public corpora and labelled files, with our labels, to one training and one dev file.
+
+Leaves out downloading: the corpora's terms are between their publishers and who downloads them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from data.duplicates import drop_near_duplicates, drop_occurring
+from data.files import read_labelled, write_labelled
+from data.labels import LABELS, OTHER_TARGET, join_labels, read_labels
+from data.schema import FileError, LabelledMention, brand_key
+from data.sources import SOURCES, Source, read_corpora, read_published
+from data.splits import split_by_brand
+
+
+@dataclass(frozen=True)
+class BuildJob:
+    """What to build from what."""
+
+    out: Path
+    """The training file to write."""
+    dev: Path | None = None
+    """The dev file to write, if any; its brands stay out of the training file either way."""
+    raw: Path | None = None
+    """Folder of corpora as published; a corpus that is not there is looked for in ``corpora``."""
+    corpora: Path | None = None
+    """Folder of normalised corpora."""
+    labelled: tuple[Path, ...] = ()
+    """Files of labelled mentions to add."""
+    labels: Path = LABELS
+    """Folder of our labels, ``train.csv`` and ``dev.csv``."""
+    dev_fraction: float | None = None
+    """Share of the mentions whose brands go to dev, between 0 and 1. None: dev is our dev labels and nothing else,
+    the split that the published figures use, and other mentions of its brands are left out."""
+    seed: int = 1
+    """Of the split by ``dev_fraction``."""
+    key: Callable[[str], str] = brand_key
+    """Brand key of a name that our labels do not know."""
+
+
+def build(job: BuildJob) -> int:
+    """Write the files of a ``BuildJob`` and print what went into them; exit status 0.
+
+    Our labels win over a corpus's, intent by intent; of near-duplicates about one brand the one that we labelled
+    stays; what nearly occurs in dev leaves the training file.
+
+    Raises:
+        FileError: a file cannot be read or written, or there is nothing to build from.
+        FirstreplyError: datasketch is not installed.
+    """
+    if job.dev_fraction is not None and not 0 < job.dev_fraction < 1:
+        raise FileError(f"{job.out}: the dev fraction is between 0 and 1, not {job.dev_fraction}")
+    train_labels = list(read_labels(job.labels / "train.csv"))
+    dev_labels = list(read_labels(job.labels / "dev.csv"))
+    keys = {label.mention.target: label.mention.brand_key for label in chain(train_labels, dev_labels)}
+
+    ours_train: list[LabelledMention] = []
+    ours_dev: list[LabelledMention] = []
+    others = [mention for path in job.labelled for mention in read_labelled(path)]
+    print(f"{'source':12}{'joined':>8}{'missing':>9}{'other text':>12}{'corpus only':>13}")
+    for source in SOURCES.values():
+        mentions = _mentions(job, source)
+        if mentions is None:
+            continue
+        in_train = [label for label in train_labels if label.mention.source == source.name]
+        in_dev = [label for label in dev_labels if label.mention.source == source.name]
+        corpus_labelled: list[LabelledMention] = []
+        join = join_labels([*in_train, *in_dev], _noting_labelled(mentions, corpus_labelled))
+        ours_train += [mention for index, mention in join.mentions.items() if index < len(in_train)]
+        ours_dev += [mention for index, mention in join.mentions.items() if index >= len(in_train)]
+        rest = [mention for mention in corpus_labelled if mention.id not in join.posts]
+        others += rest
+        counts = (len(join.mentions), len(join.missing), len(join.mismatched), len(rest))
+        print("{:12}{:8}{:9}{:12}{:13}".format(source.name, *counts))
+    others = [_with_key(mention, keys, job.key) for mention in others]
+
+    if job.dev_fraction is None:
+        of_dev = {label.mention.brand_key for label in dev_labels if label.mention.stratum != OTHER_TARGET} - {""}
+        dev, dev_dropped = drop_near_duplicates(ours_dev)
+        usable = [mention for mention in (*ours_train, *others) if mention.brand_key not in of_dev]
+        print(f"left out, about brands of dev: {len(ours_train) + len(others) - len(usable)}")
+        train, train_dropped = drop_near_duplicates(usable)
+        dropped = len(dev_dropped) + len(train_dropped)
+    else:
+        kept, duplicates = drop_near_duplicates([*ours_dev, *ours_train, *others])
+        train, dev = _split(kept, job.dev_fraction, job.seed)
+        dropped = len(duplicates)
+    train, leaked = drop_occurring(train, dev)
+    print(f"left out, near-duplicates: {dropped}, and {len(leaked)} whose text nearly occurs in dev")
+    if not train:
+        raise FileError(f"{job.out}: nothing to train on; give a folder of corpora or files of labelled mentions")
+    write_labelled(job.out, train)
+    if job.dev is not None:
+        write_labelled(job.dev, dev)
+    for path, part in ((job.out, train), (job.dev or "dev (not written)", dev)):
+        brands = {mention.brand_key for mention in part} - {""}
+        print(f"{path}: {len(part)} mentions of {len(brands)} brands")
+    return 0
+
+
+def _mentions(job: BuildJob, source: Source) -> Iterator[LabelledMention] | None:
+    """The corpus from where it is; None, and a line that says so, where it is not."""
+    looked: list[Path] = []
+    if job.raw is not None and source.published is not None:
+        looked.append(job.raw / source.published)
+        if looked[-1].exists():
+            return read_published(looked[-1], source, unlabelled=True)
+    if job.corpora is not None:
+        looked.append(job.corpora / f"{source.corpus}.parquet")
+        if looked[-1].exists():
+            return read_corpora(job.corpora, source, unlabelled=True)
+    if looked:
+        print(f"{source.name}: skipped, there is no {' and no '.join(map(str, looked))}", file=sys.stderr)
+    elif job.raw is not None:
+        print(f"{source.name}: skipped, read from normalised corpora only", file=sys.stderr)
+    return None
+
+
+def _noting_labelled(mentions: Iterable[LabelledMention], noted: list[LabelledMention]) -> Iterator[LabelledMention]:
+    """The mentions as they come; those that their corpus labels are noted, the many others need no memory."""
+    for mention in mentions:
+        if any(label is not None for label in mention.labels):
+            noted.append(mention)
+        yield mention
+
+
+def _with_key(mention: LabelledMention, known: dict[str | None, str], key: Callable[[str], str]) -> LabelledMention:
+    """The mention under the brand key that our labels have for its brand, unless it came with a key of its own."""
+    target = mention.target
+    if target is None or mention.brand_key != brand_key(target):
+        return mention
+    return mention.model_copy(update={"brand_key": known.get(target) or key(target)})
+
+
+def _split(
+    mentions: list[LabelledMention], dev_fraction: float, seed: int
+) -> tuple[list[LabelledMention], list[LabelledMention]]:
+    parts = split_by_brand([mention.brand_key for mention in mentions], [1 - dev_fraction, dev_fraction], seed)
+    split: tuple[list[LabelledMention], list[LabelledMention]] = ([], [])
+    for mention, part in zip(mentions, parts, strict=True):
+        split[part].append(mention)
+    return split

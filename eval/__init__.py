@@ -1,0 +1,1 @@
+"""Bundle and held-out mentions to figures: metrics, baselines, reports, benchmarks."""

@@ -1,0 +1,187 @@
+"""Figures of labels against what was predicted, per intent and averaged, with unknown labels left out.
+
+Leaves out reading mentions and scoring them (``eval.evaluate``) and showing the figures (``eval.report``). Arrays have
+one row per mention and one column per intent, in the order of ``INTENTS``; a label is 1, 0 or NaN (not known), and a
+cell that is not known counts nowhere.
+
+A figure that is not defined is ``None``, never 0 or 1: precision where nothing was predicted; recall and average
+precision where no label is 1; F1, which is 2·TP / (2·TP + FP + FN), where all three are 0; everything where no label
+is known. F1 is therefore 0 for an intent that has positives of which none was found. Macro averages run over the
+intents for which the figure is defined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.schema import INTENTS, LabelledMention
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+CALIBRATION_BINS = 10
+Z_95 = 1.959963984540054
+"""The standard normal's 0.975 quantile."""
+
+
+@dataclass(frozen=True)
+class IntentFigures:
+    """One intent's figures; all but the counts are 0 to 1, or None where not defined."""
+
+    known: int
+    """Mentions whose label is known."""
+    support: int
+    """Known labels that are 1."""
+    predicted: int
+    """Known cells that were labelled by the model."""
+    correct: int
+    """Predicted cells whose label is 1."""
+    precision: float | None
+    precision_low: float | None
+    """Lower end of the precision's 95% Wilson interval."""
+    precision_high: float | None
+    recall: float | None
+    f1: float | None
+    average_precision: float | None
+    calibration_error: float | None
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Figures of one set of mentions."""
+
+    mentions: int
+    macro_f1: float | None
+    macro_precision: float | None
+    macro_recall: float | None
+    macro_average_precision: float | None
+    macro_calibration_error: float | None
+    micro_f1: float | None
+    """Of the cells of all intents pooled, as the two below."""
+    micro_precision: float | None
+    micro_recall: float | None
+    intents: dict[str, IntentFigures]
+
+
+def truth_of(mentions: Sequence[LabelledMention]) -> Floats:
+    """Labels of mentions as an array, NaN where not known; shape (mentions, intents)."""
+    rows = [[np.nan if label is None else float(label) for label in mention.labels] for mention in mentions]
+    return np.array(rows, dtype=np.float64).reshape(len(rows), len(INTENTS))
+
+
+def figures(truth: Floats, scores: Floats, labels: Flags, *, probabilities: bool = True) -> Figures:
+    """Compare ``labels`` (what was asserted) and ``scores`` (what ranks mentions) with ``truth``.
+
+    Args:
+        truth: 1, 0 or NaN, shape (mentions, intents).
+        scores: probabilities, or anything that is higher where the intent is likelier; same shape.
+        labels: scores at or above the thresholds; same shape.
+        probabilities: whether ``scores`` are probabilities; otherwise there is no calibration error.
+    """
+    per_intent: dict[str, IntentFigures] = {}
+    for column, intent in enumerate(INTENTS):
+        known = ~np.isnan(truth[:, column])
+        per_intent[intent] = _intent_figures(
+            truth[known, column] == 1, scores[known, column], labels[known, column], probabilities
+        )
+    each = list(per_intent.values())
+    correct, predicted, support = (
+        sum(getattr(one, name) for one in each) for name in ("correct", "predicted", "support")
+    )
+    return Figures(
+        mentions=len(truth),
+        macro_f1=_mean(one.f1 for one in each),
+        macro_precision=_mean(one.precision for one in each),
+        macro_recall=_mean(one.recall for one in each),
+        macro_average_precision=_mean(one.average_precision for one in each),
+        macro_calibration_error=_mean(one.calibration_error for one in each),
+        micro_f1=_ratio(2 * correct, predicted + support),
+        micro_precision=_ratio(correct, predicted),
+        micro_recall=_ratio(correct, support),
+        intents=per_intent,
+    )
+
+
+def _intent_figures(truth: Flags, scores: Floats, labels: Flags, probabilities: bool) -> IntentFigures:
+    support, predicted, correct = int(truth.sum()), int(labels.sum()), int((truth & labels).sum())
+    interval = wilson_interval(correct, predicted)
+    return IntentFigures(
+        known=len(truth),
+        support=support,
+        predicted=predicted,
+        correct=correct,
+        precision=_ratio(correct, predicted),
+        precision_low=interval[0] if interval else None,
+        precision_high=interval[1] if interval else None,
+        recall=_ratio(correct, support),
+        f1=_ratio(2 * correct, predicted + support),
+        average_precision=average_precision(truth, scores),
+        calibration_error=calibration_error(truth, scores) if probabilities else None,
+    )
+
+
+def average_precision(truth: Flags, scores: Floats) -> float | None:
+    """Σ (recall at k − recall at k−1) · precision at k over the distinct scores, highest first; None without positives.
+
+    Equal scores are one step, so the order of mentions does not matter.
+    """
+    if not truth.any():
+        return None
+    order = np.argsort(-scores, kind="stable")
+    ranked = scores[order]
+    last_of_run = np.append(ranked[1:] != ranked[:-1], True)
+    found = np.cumsum(truth[order])[last_of_run]
+    seen = np.flatnonzero(last_of_run) + 1
+    return float(np.sum(np.diff(found, prepend=0) / found[-1] * found / seen))
+
+
+def calibration_error(truth: Flags, probabilities: Floats) -> float | None:
+    """Expected calibration error: Σ over bins of n_bin / n · |share of 1s − mean probability|; None without labels.
+
+    Ten bins of equal width, (0, 0.1], (0.1, 0.2] … (0.9, 1.0], 0 in the first (Guo et al. 2017, "On Calibration of
+    Modern Neural Networks", with the probability of the intent in place of the confidence).
+    """
+    if not len(truth):
+        return None
+    edges = np.linspace(0, 1, CALIBRATION_BINS + 1)[1:-1]
+    bins = np.searchsorted(edges, probabilities)
+    gaps = np.bincount(bins, weights=truth - probabilities, minlength=CALIBRATION_BINS)
+    return float(np.abs(gaps).sum() / len(truth))
+
+
+def wilson_interval(successes: int, trials: int, z: float = Z_95) -> tuple[float, float] | None:
+    """Wilson's score interval (1927) of a share; None without trials. It behaves where n is small or the share is 1."""
+    if not trials:
+        return None
+    share = successes / trials
+    centre = share + z * z / (2 * trials)
+    spread = z * np.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
+    scale = 1 + z * z / trials
+    low = float((centre - spread) / scale) if successes else 0.0
+    return low, float((centre + spread) / scale) if successes < trials else 1.0
+
+
+def balanced_threshold(truth: Flags, scores: Floats) -> float:
+    """The lowest score at which labelling everything at or above it has the best F1; infinity without positives."""
+    if not truth.any():
+        return float("inf")
+    order = np.argsort(-scores, kind="stable")
+    ranked = scores[order]
+    last_of_run = np.append(ranked[1:] != ranked[:-1], True)
+    found = np.cumsum(truth[order])[last_of_run]
+    f1 = 2 * found / (np.flatnonzero(last_of_run) + 1 + truth.sum())
+    best = len(f1) - 1 - int(np.argmax(f1[::-1]))
+    return float(ranked[last_of_run][best])
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    defined = [value for value in values if value is not None]
+    return float(np.mean(defined)) if defined else None

@@ -1,0 +1,382 @@
+"""The command line: what each command takes, and which package does it. Nothing is computed here."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from data.schema import FirstreplyError, Mention, MentionError, mention_from_row
+from model.bundle import CUTS, DEFAULT_BUNDLE
+
+Handler = Callable[[argparse.Namespace], int]
+
+_EXIT_STATUS = "exit status: 0 done, 1 failed, 2 wrong usage, 3 done but some rows were refused"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status and says what failed in one line on stderr."""
+    options = _parser().parse_args(arguments)
+    run: Handler = options.run
+    try:
+        return run(options)
+    except FirstreplyError as error:
+        print(f"firstreply: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] in ("data", "model", "training", "eval", "serving"):
+            raise
+        extra = f"; install it with: pip install 'firstreply[{options.extra}]'" if options.extra else ""
+        print(f"firstreply: this command needs the package {error.name}{extra}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("firstreply: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has gone ("| head"); nothing is left to say, not even when Python flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from serving.server import ServeSettings, serve
+
+    return serve(
+        ServeSettings(
+            bundle=options.bundle,
+            host=options.host,
+            port=options.port,
+            brands=options.brands,
+            policy=options.policy,
+            cut=options.cut,
+            access_log=options.access_log,
+        )
+    )
+
+
+def _score(options: argparse.Namespace) -> int:
+    from serving.bulk import BulkJob, score_file
+
+    return score_file(
+        BulkJob(
+            input=options.input,
+            output=options.output,
+            bundle=options.bundle,
+            brands=options.brands,
+            policy=options.policy,
+            cut=options.cut,
+            as_of=options.as_of or datetime.now(UTC),
+            explain=options.explain,
+        )
+    )
+
+
+def _train(options: argparse.Namespace) -> int:
+    from training.recipe import load_recipe
+    from training.train import TrainJob, train
+
+    return train(
+        TrainJob(
+            train=tuple(options.train),
+            out=options.out,
+            recipe=load_recipe(options.recipe, base=options.base, epochs=options.epochs, seed=options.seed),
+            dev=options.dev,
+            brands=options.brands,
+            exclude_sources=tuple(options.exclude_source),
+            name=options.name,
+            version=options.model_version,
+            keep_fp32=options.keep_fp32,
+        )
+    )
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    if options.fidelity is not None:
+        from eval.fidelity import FidelityJob, fidelity
+
+        return fidelity(FidelityJob(bundle=options.bundle, reference=options.fidelity, data=options.data))
+    from eval.evaluate import EvaluateJob, evaluate
+
+    return evaluate(
+        EvaluateJob(
+            bundle=options.bundle,
+            data=options.data,
+            out=options.out,
+            train=options.train,
+            by=options.by,
+            cut=options.cut,
+            brands=options.brands,
+        )
+    )
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from eval.bench import BenchJob, bench
+
+    return bench(
+        BenchJob(
+            bundle=options.bundle,
+            data=options.data,
+            mentions=options.mentions,
+            requests=options.requests,
+            base=options.base,
+            repeats=options.repeats,
+        )
+    )
+
+
+def _data_build(options: argparse.Namespace) -> int:
+    from data.build import BuildJob, build
+    from model.brands import Brands
+
+    if not (options.raw or options.corpora or options.labelled):
+        raise FirstreplyError("data build needs something to build from: --raw DIR, --corpora DIR or --labelled FILE")
+    return build(
+        BuildJob(
+            out=options.out,
+            dev=options.dev,
+            raw=options.raw,
+            corpora=options.corpora,
+            labelled=tuple(options.labelled),
+            dev_fraction=options.dev_fraction,
+            seed=options.seed,
+            key=Brands.load(options.brands).key,
+        )
+    )
+
+
+def _data_describe(options: argparse.Namespace) -> int:
+    from data.describe import DescribeJob, describe
+
+    return describe(DescribeJob(files=tuple(options.files), json=options.json))
+
+
+def _data_export_labels(options: argparse.Namespace) -> int:
+    from data.labels import export_labels
+
+    return export_labels(options.files, options.out)
+
+
+def _policy_check(options: argparse.Namespace) -> int:
+    from model.policy_report import check_policy
+
+    print(check_policy(options.file))
+    return 0
+
+
+def _policy_explain(options: argparse.Namespace) -> int:
+    from data.schema import INTENTS
+    from model.policy import Policy
+    from model.policy_report import explain_priority
+    from model.scorer import Scorer
+
+    scorer = Scorer.load(options.bundle, brands=options.brands)
+    policy = Policy.load(options.policy)
+    mention = _mention(options)
+    thresholds = scorer.bundle.thresholds(options.cut)
+    as_of = options.as_of or datetime.now(UTC)
+    for brand in mention.brand or (None,):
+        reading = scorer.read(mention.text, brand)
+        probabilities = dict(zip(INTENTS, reading.probabilities, strict=True))
+        labels = [intent for intent, cut in zip(INTENTS, thresholds, strict=True) if probabilities[intent] >= cut]
+        print(explain_priority(policy, mention, reading.brand_key, probabilities, labels, as_of))
+    return 0
+
+
+def _policy_replay(options: argparse.Namespace) -> int:
+    from eval.replay import ReplayJob, run_replay
+
+    return run_replay(
+        ReplayJob(
+            data=options.data,
+            bundle=options.bundle,
+            policy=options.policy,
+            brands=options.brands,
+            seed=options.seed,
+        )
+    )
+
+
+def _mention(options: argparse.Namespace) -> Mention:
+    row = {
+        name: getattr(options, name)
+        for name in ("text", "brand", "channel", "created_at", "followers", "lifetime_value", "purchases", "satisfaction")
+    }
+    try:
+        return mention_from_row(row, "1")
+    except MentionError as error:
+        raise FirstreplyError(str(error)) from None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="firstreply", description="Which brand mention gets the first reply?", epilog=_EXIT_STATUS
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    serve = _command(commands, "serve", _serve, "answer POST /v1/score over HTTP")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
+    serve.add_argument("--port", type=_port, default=8080, help="port; 0 takes a free one (default %(default)s)")
+    _reading_options(serve)
+    serve.add_argument("--access-log", action="store_true", help="log one line a request (never the posts)")
+
+    score = _command(commands, "score", _score, "score a file of mentions")
+    score.add_argument("input", metavar="INPUT", help=".csv, .jsonl or .parquet; - is JSON lines on stdin")
+    score.add_argument(
+        "-o", "--output", metavar="OUTPUT", help="file, by extension, or - for stdout (default INPUT.scored.jsonl)"
+    )
+    _reading_options(score)
+    _as_of(score)
+    score.add_argument("--explain", action="store_true", help="add the words that each label rests on (slower)")
+
+    train = _command(commands, "train", _train, "fine-tune an encoder on labelled mentions into a bundle", "train")
+    train.add_argument("--train", type=Path, nargs="+", required=True, metavar="FILE", help="labelled mentions")
+    train.add_argument("--dev", type=Path, metavar="FILE", help="labelled mentions of other brands (default: set aside)")
+    train.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="folder of the new bundle")
+    train.add_argument("--recipe", type=Path, metavar="FILE", help="TOML file with settings of training/recipe.py")
+    train.add_argument("--base", metavar="MODEL", help="pre-trained encoder: hub id or folder")
+    train.add_argument("--epochs", type=float, help="passes over the training mentions")
+    train.add_argument("--seed", type=int, help="seed of everything random")
+    train.add_argument("--brands", type=Path, metavar="FILE", help="brands file (default: the one that comes along)")
+    train.add_argument(
+        "--exclude-source", action="append", default=[], metavar="NAME", help="leave out mentions of this source"
+    )
+    train.add_argument("--name", default="firstreply", help="name of the bundle (default %(default)s)")
+    train.add_argument("--model-version", default="0.1.0", help="its version (default %(default)s)")
+    train.add_argument("--keep-fp32", action="store_true", help="also write the bundle before quantisation, BUNDLE-fp32")
+
+    evaluate = _command(commands, "evaluate", _evaluate, "measure a bundle on labelled mentions", "report")
+    _bundle(evaluate)
+    evaluate.add_argument("--data", type=Path, nargs="+", required=True, metavar="FILE", help="labelled mentions")
+    evaluate.add_argument("--train", type=Path, nargs="+", default=[], metavar="FILE", help="fit baselines on these")
+    evaluate.add_argument("--by", nargs="+", default=[], metavar="COLUMN", help="more columns to slice by")
+    evaluate.add_argument("--out", type=Path, default=Path("report"), metavar="DIR", help="default %(default)s")
+    _cut(evaluate)
+    evaluate.add_argument("--brands", type=Path, metavar="FILE", help="brands file in place of the bundle's")
+    evaluate.add_argument("--fidelity", type=Path, metavar="BUNDLE", help="compare with this float32 bundle instead")
+
+    bench = _command(commands, "bench", _bench, "measure speed side by side; the last line is JSON", "train")
+    _bundle(bench)
+    bench.add_argument("--data", type=Path, metavar="FILE", help="mentions to use (default: the sample, at real lengths)")
+    bench.add_argument("--mentions", type=_count, default=10_000, help="mentions of the file scored (default %(default)s)")
+    bench.add_argument("--requests", type=_count, default=300, help="single mentions over HTTP (default %(default)s)")
+    bench.add_argument("--repeats", type=_count, default=3, help="turns of the bulk scorers (default %(default)s)")
+    bench.add_argument("--base", metavar="MODEL", help="encoder of the pipeline (default: the bundle's base model)")
+
+    data = _group(commands, "data", "build, describe and export labelled mentions")
+    build = _command(data, "build", _data_build, "corpora and our labels into one labelled file", "train")
+    build.add_argument("--raw", type=Path, metavar="DIR", help="folder of corpora as published")
+    build.add_argument("--corpora", type=Path, metavar="DIR", help="folder of normalised corpora")
+    build.add_argument("--labelled", type=Path, nargs="+", default=[], metavar="FILE", help="labelled files to add")
+    build.add_argument("--out", type=Path, required=True, metavar="FILE", help="training file to write")
+    build.add_argument("--dev", type=Path, metavar="FILE", help="dev file to write; its brands stay out of the other")
+    build.add_argument("--dev-fraction", type=_share, metavar="SHARE", help="split by brand (default: our dev labels)")
+    build.add_argument("--seed", type=int, default=1, help="of the split (default %(default)s)")
+    build.add_argument("--brands", type=Path, metavar="FILE", help="brands file (default: the one that comes along)")
+    describe = _command(data, "describe", _data_describe, "what is in labelled files", "parquet")
+    describe.add_argument("files", type=Path, nargs="+", metavar="FILE")
+    describe.add_argument("--json", action="store_true", help="print JSON")
+    export = _command(data, "export-labels", _data_export_labels, "labels without the texts they are of", "parquet")
+    export.add_argument("files", type=Path, nargs="+", metavar="FILE", help="labelled files named train.* and dev.*")
+    export.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
+
+    policy = _group(commands, "policy", "check and explain priority policies")
+    check = _command(policy, "check", _policy_check, "say what a policy does, or what is wrong with it")
+    check.add_argument("file", type=Path, nargs="?", metavar="FILE", help="policy file (default: the default policy)")
+    explain = _command(policy, "explain", _policy_explain, "show how one mention's priority comes about")
+    explain.add_argument("text", metavar="TEXT", help="the post")
+    for name, what in (
+        ("brand", "target brand, several joined by |"),
+        ("channel", "where it was posted"),
+        ("created-at", "ISO 8601 time of the post"),
+        ("followers", "of the author"),
+        ("lifetime-value", "of the customer"),
+        ("purchases", "of the customer"),
+        ("satisfaction", "0 to 1"),
+    ):
+        explain.add_argument(f"--{name}", help=what)
+    _reading_options(explain)
+    _as_of(explain)
+    replay = _command(policy, "replay", _policy_replay, "what a policy would answer first, on labelled mentions")
+    replay.add_argument("--data", type=Path, required=True, metavar="FILE", help="labelled mentions")
+    _bundle(replay)
+    replay.add_argument("--policy", type=Path, metavar="FILE", help="policy file (default: the default policy)")
+    replay.add_argument("--brands", type=Path, metavar="FILE", help="brands file in place of the bundle's")
+    replay.add_argument("--seed", type=int, default=0, help="of the order of arrival (default %(default)s)")
+    return parser
+
+
+Commands = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def _command(
+    commands: Commands, name: str, run: Handler, what: str, extra: str | None = None
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=what, description=what[:1].upper() + what[1:] + ".", epilog=_EXIT_STATUS)
+    parser.set_defaults(run=run, extra=extra)
+    return parser
+
+
+def _group(commands: Commands, name: str, what: str) -> Commands:
+    group = commands.add_parser(name, help=what, description=what[:1].upper() + what[1:] + ".")
+    return group.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+
+def _bundle(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--bundle", type=Path, default=DEFAULT_BUNDLE, metavar="DIR", help="bundle folder (default: the one that comes along)"
+    )
+
+
+def _cut(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--cut", choices=CUTS, default="balanced", help="thresholds for labels (default %(default)s)")
+
+
+def _reading_options(parser: argparse.ArgumentParser) -> None:
+    _bundle(parser)
+    parser.add_argument("--brands", type=Path, metavar="FILE", help="brands file in place of the bundle's")
+    parser.add_argument("--policy", type=Path, metavar="FILE", help="policy file (default: the default policy)")
+    _cut(parser)
+
+
+def _as_of(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--as-of", type=_time, metavar="TIME", help="ISO 8601 time at which waiting ends (default: now)"
+    )
+
+
+def _time(value: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{value!r} is not an ISO 8601 time") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _port(value: str) -> int:
+    if not value.isdigit() or int(value) > 65_535:
+        raise argparse.ArgumentTypeError(f"{value!r} is not a port (0 to 65535)")
+    return int(value)
+
+
+def _count(value: str) -> int:
+    if not value.isdigit() or int(value) < 1:
+        raise argparse.ArgumentTypeError(f"{value!r} is not a whole number of at least 1")
+    return int(value)
+
+
+def _share(value: str) -> float:
+    try:
+        share = float(value)
+    except ValueError:
+        share = 0.0
+    if not 0 < share < 1:
+        raise argparse.ArgumentTypeError(f"{value!r} is not a share between 0 and 1")
+    return share
+
+
+if __name__ == "__main__":
+    sys.exit(main())

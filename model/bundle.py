@@ -1,0 +1,174 @@
+"""A bundle: the model folder that describes itself, checked by hash and version before anything in it is used.
+
+Leaves running the model to ``model.scorer`` and fitting what is in it to ``training``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data.schema import INTENTS
+from model.brands import Brands
+from model.encoding import Encoder
+from model.errors import BundleError
+from model.normalise import NORMALISER_VERSION
+
+FORMAT = 1
+CUTS = ("balanced", "p70", "p80", "p90", "p95")
+DEFAULT_BUNDLE = Path(__file__).with_name("default")
+MANIFEST, MODEL, TOKENIZER, BRANDS, CARD = "bundle.json", "model.onnx", "tokenizer.json", "brands.toml", "MODEL_CARD.md"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Platt scaling per intent: probability = sigmoid(scale × logit + offset), both in the order of ``INTENTS``.
+
+    Platt, "Probabilistic outputs for support vector machines" (1999).
+    """
+
+    scale: tuple[float, ...]
+    offset: tuple[float, ...]
+
+    def log_odds(self, logits: tuple[float, ...]) -> tuple[float, ...]:
+        """Calibrated log-odds of raw logits."""
+        return tuple(a * z + b for a, b, z in zip(self.scale, self.offset, logits, strict=True))
+
+
+def probability(log_odds: float) -> float:
+    """The logistic function, without overflow."""
+    if log_odds >= 0:
+        return 1 / (1 + math.exp(-log_odds))
+    odds = math.exp(log_odds)
+    return odds / (1 + odds)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What ``bundle.json`` says, and where the rest lies."""
+
+    folder: Path
+    name: str
+    version: str
+    max_tokens: int
+    normaliser_version: int
+    base_model: str
+    calibration: Calibration
+    cuts: Mapping[str, tuple[float, ...]]
+    """Cut name → threshold per intent; infinity where no threshold reaches the cut's precision."""
+    data: tuple[Mapping[str, Any], ...]
+    """The corpora it was trained on, each with at least ``name``, ``mentions`` and ``licence``."""
+    figures: Mapping[str, Any]
+    sha256: str
+    """Hash of the manifest, and through it of every file."""
+
+    @classmethod
+    def load(cls, folder: Path) -> Bundle:
+        """Read and check a bundle.
+
+        Raises:
+            BundleError: a file is missing or differs from its hash, or the bundle was made for another version.
+        """
+        manifest = _read_manifest(folder)
+        if manifest.get("format") != FORMAT:
+            raise BundleError(f"bundle {folder}: format {manifest.get('format')!r}; this firstreply reads {FORMAT}")
+        for name, expected in manifest.get("files", {}).items():
+            try:
+                found = file_hash(folder / name)
+            except OSError as error:
+                raise BundleError(f"bundle {folder}: {name}: {error.strerror}; get the bundle again") from None
+            if found != expected:
+                raise BundleError(f"bundle {folder}: {name} is damaged (its hash is not the recorded one); get it again")
+        if manifest.get("normaliser") != NORMALISER_VERSION:
+            raise BundleError(
+                f"bundle {folder} was trained with normaliser {manifest.get('normaliser')}, this firstreply has"
+                f" {NORMALISER_VERSION}; retrain it or install the version that made it"
+            )
+        if manifest.get("intents") != list(INTENTS):
+            raise BundleError(f"bundle {folder} has the intents {manifest.get('intents')}, not {list(INTENTS)}")
+        try:
+            calibration = manifest["calibration"]
+            return cls(
+                folder=folder,
+                name=manifest["name"],
+                version=manifest["version"],
+                max_tokens=manifest["max_tokens"],
+                normaliser_version=manifest["normaliser"],
+                base_model=manifest["base_model"],
+                calibration=Calibration(_per_intent(calibration["scale"]), _per_intent(calibration["offset"])),
+                cuts={name: _per_intent(manifest["cuts"][name]["thresholds"]) for name in CUTS},
+                data=tuple(manifest["data"]),
+                figures=manifest["figures"],
+                sha256=manifest["sha256"],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise BundleError(f"bundle {folder}: {MANIFEST} lacks or garbles {error}; get the bundle again") from None
+
+    def thresholds(self, cut: str) -> tuple[float, ...]:
+        """Thresholds of a cut, in the order of ``INTENTS``.
+
+        Raises:
+            BundleError: there is no such cut.
+        """
+        if cut not in self.cuts:
+            raise BundleError(f"there is no cut {cut!r}; bundle {self.folder} has {', '.join(self.cuts)}")
+        return self.cuts[cut]
+
+    def encoder(self) -> Encoder:
+        """The tokenizer, ready for this model."""
+        return Encoder.load(self.folder / TOKENIZER, self.max_tokens)
+
+    def brands(self) -> Brands:
+        """The brands file inside the bundle."""
+        return Brands.load(self.folder / BRANDS)
+
+
+def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Complete ``manifest`` with format, normaliser, intents and hashes of the folder's files, and write it."""
+    files = {name: file_hash(folder / name) for name in (MODEL, TOKENIZER, BRANDS, CARD)}
+    whole = {
+        "format": FORMAT,
+        **manifest,
+        "normaliser": NORMALISER_VERSION,
+        "intents": list(INTENTS),
+        "files": files,
+    }
+    whole["sha256"] = _canonical_hash(whole)
+    (folder / MANIFEST).write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_bytes())
+    except OSError as error:
+        raise BundleError(f"bundle {folder}: cannot read {MANIFEST}: {error.strerror}; is this a bundle?") from None
+    except ValueError:
+        raise BundleError(f"bundle {folder}: {MANIFEST} is damaged (not JSON); get the bundle again") from None
+    if not isinstance(manifest, dict) or manifest.get("sha256") != _canonical_hash(manifest):
+        raise BundleError(f"bundle {folder}: {MANIFEST} is damaged (its hash is not the recorded one); get it again")
+    missing = {MODEL, TOKENIZER, BRANDS, CARD} - set(manifest.get("files", ()))
+    if missing:
+        raise BundleError(f"bundle {folder}: {MANIFEST} records no hash for {', '.join(sorted(missing))}")
+    return manifest
+
+
+def _canonical_hash(manifest: Mapping[str, Any]) -> str:
+    body = {name: value for name, value in manifest.items() if name != "sha256"}
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _per_intent(values: Mapping[str, float | None]) -> tuple[float, ...]:
+    return tuple(math.inf if values[intent] is None else float(values[intent] or 0.0) for intent in INTENTS)

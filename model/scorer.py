@@ -1,0 +1,173 @@
+"""Runs a bundle's ONNX model: text and target brand → calibrated probabilities, each mention by itself.
+
+The int8 model takes its activation scales from what is in the call, so a mention is always a call of its own: its score
+does not depend on its neighbours. Sessions are single-threaded; many mentions run side by side on as many threads.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from data.schema import INTENTS
+from model.brands import Brands
+from model.bundle import MODEL, Bundle, probability
+from model.errors import BundleError
+from model.normalise import MASKS, Word, normalise
+
+_TOP_WORDS = 5
+"""Words that ``explain`` names for an intent."""
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the model reads in one mention for one target brand; tuples are in the order of ``INTENTS``."""
+
+    probabilities: tuple[float, ...]
+    logits: tuple[float, ...]
+    """Calibrated log-odds."""
+    truncated: bool
+    """The text was longer than the model reads: its head and tail were read."""
+    target: str | None
+    brand_key: str | None
+
+
+class Scorer:
+    """A loaded bundle. Thread-safe."""
+
+    def __init__(self, bundle: Bundle, brands: Brands, name: str) -> None:
+        self.bundle = bundle
+        self.brands = brands
+        self.name = name
+        """What results call the model: NAME@VERSION, with the brands file's hash where another one is in use."""
+        self.encoder = bundle.encoder()
+        self.session = _session(bundle)
+
+    @classmethod
+    def load(cls, folder: Path, *, brands: Path | None = None) -> Scorer:
+        """Load a bundle, with its own brands file or another.
+
+        Raises:
+            BundleError: the bundle is missing, damaged or of another version.
+            BrandsError: the brands file cannot be used.
+        """
+        bundle = Bundle.load(folder)
+        name = f"{bundle.name}@{bundle.version}"
+        own = bundle.brands()
+        if brands is None:
+            return cls(bundle, own, name)
+        other = Brands.load(brands)
+        return cls(bundle, other, name if other.sha256 == own.sha256 else f"{name}+brands.{other.sha256[:8]}")
+
+    def read(self, text: str, brand: str | None) -> Reading:
+        """Read ``text`` as a mention of ``brand`` (None: of the brand whose handle it names, if any)."""
+        normalised = normalise(text, brand, self.brands)
+        ids, truncated = self.encoder.encode(normalised.words)
+        log_odds = self.bundle.calibration.log_odds(self._logits(ids))
+        return Reading(
+            probabilities=tuple(probability(value) for value in log_odds),
+            logits=log_odds,
+            truncated=truncated,
+            target=normalised.target,
+            brand_key=self.brands.key(normalised.target) if normalised.target else None,
+        )
+
+    def read_all(self, pairs: Iterable[tuple[str, str | None]]) -> Iterator[Reading]:
+        """Readings of (text, brand) pairs in their order, computed side by side on all cores."""
+        return in_order(lambda pair: self.read(*pair), pairs)
+
+    def explain(self, text: str, brand: str | None, intents: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+        """The words that an intent rests on: how much its logit drops when the word is deleted, measured.
+
+        For each intent the words with the largest drops, at most five and only real drops, as
+        ``{"word", "start", "end", "drop"}`` with offsets into ``text``.
+        """
+        words = normalise(text, brand, self.brands).words
+        whole = self._logits(self.encoder.encode(words)[0])
+        # Every word is at least one token, so none beyond these can be in what the model reads.
+        limit = self.encoder.max_tokens
+        positions = [
+            position
+            for position, word in enumerate(words)
+            if word.end > word.start and (word.text in MASKS or any(map(str.isalnum, word.text)))
+            if position < limit or position >= len(words) - limit
+        ]
+        drops = {position: self._drops(whole, words, position) for position in positions}
+        return {intent: _top_words(text, words, drops, INTENTS.index(intent)) for intent in intents}
+
+    def session_inputs(self, text: str, brand: str | None) -> dict[str, NDArray[np.int64]]:
+        """What ``read`` gives the session for a mention: ``input_ids`` and ``attention_mask`` of shape (1, tokens)."""
+        return _inputs(self.encoder.encode(normalise(text, brand, self.brands).words)[0])
+
+    def _logits(self, ids: Sequence[int]) -> tuple[float, ...]:
+        (logits,) = self.session.run(None, _inputs(ids))
+        return tuple(float(value) for value in logits[0])
+
+    def _drops(self, whole: tuple[float, ...], words: Sequence[Word], position: int) -> tuple[float, ...]:
+        rest = self._logits(self.encoder.encode([*words[:position], *words[position + 1 :]])[0])
+        return tuple(before - after for before, after in zip(whole, rest, strict=True))
+
+
+def usable_cores() -> int:
+    """CPU cores that this process may run on, at least 1: as many threads as are worth having."""
+    cores = os.process_cpu_count() if hasattr(os, "process_cpu_count") else len(os.sched_getaffinity(0))
+    return cores or 1
+
+
+def in_order(work: Callable[[Item], Answer], items: Iterable[Item]) -> Iterator[Answer]:
+    """``map`` over as many threads as there are cores, with results in order and a bounded number under way."""
+    threads = usable_cores()
+    with ThreadPoolExecutor(threads, thread_name_prefix="read") as pool:
+        waiting: deque[Future[Answer]] = deque()
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) >= 16 * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _session(bundle: Bundle) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(
+            str(bundle.folder / MODEL), sess_options=options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # onnxruntime's errors have no common base
+        raise BundleError(f"bundle {bundle.folder}: onnxruntime cannot load {MODEL}: {error}") from None
+
+
+def _inputs(ids: Sequence[int]) -> dict[str, NDArray[np.int64]]:
+    row = np.array([ids], dtype=np.int64)
+    return {"input_ids": row, "attention_mask": np.ones_like(row)}
+
+
+def _top_words(
+    text: str, words: Sequence[Word], drops: dict[int, tuple[float, ...]], column: int
+) -> list[dict[str, Any]]:
+    ranked = sorted(drops, key=lambda position: -drops[position][column])[:_TOP_WORDS]
+    return [
+        {
+            "word": text[words[position].start : words[position].end],
+            "start": words[position].start,
+            "end": words[position].end,
+            "drop": round(drops[position][column], 3),
+        }
+        for position in ranked
+        if drops[position][column] > 0
+    ]

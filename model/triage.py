@@ -1,0 +1,80 @@
+"""Mention → result objects of the HTTP contract: the scorer's reading, the labels of a cut, the policy's priority."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from data.schema import INTENTS, Mention
+from model.policy import Policy
+from model.scorer import Scorer
+
+
+class Triage:
+    """A scorer, a policy and a cut, put together. Thread-safe."""
+
+    def __init__(self, scorer: Scorer, policy: Policy, cut: str = "balanced") -> None:
+        """Raises BundleError when the bundle has no such cut."""
+        self.scorer = scorer
+        self.policy = policy
+        self.cut = cut
+        self.thresholds = scorer.bundle.thresholds(cut)
+        self.name = scorer.name
+
+    def answer(self, mention: Mention, *, as_of: datetime, explain: bool = False) -> list[dict[str, Any]]:
+        """One JSON-ready result object for each target brand (one without a target where none is given or found)."""
+        return [self._answer(mention, brand, as_of, explain) for brand in (mention.brand or (None,))]
+
+    def model_info(self) -> dict[str, Any]:
+        """What ``GET /v1/model`` tells of the model, the cut and the policy in use."""
+        bundle = self.scorer.bundle
+        return {
+            "model": self.name,
+            "sha256": bundle.sha256,
+            "base_model": bundle.base_model,
+            "max_tokens": bundle.max_tokens,
+            "normaliser": bundle.normaliser_version,
+            "brands_sha256": self.scorer.brands.sha256,
+            "policy": {"name": self.policy.name, "sha256": self.policy.sha256},
+            "intents": list(INTENTS),
+            "cut": self.cut,
+            "thresholds": {
+                name: {i: t if t <= 1 else None for i, t in zip(INTENTS, thresholds, strict=True)}
+                for name, thresholds in bundle.cuts.items()
+            },
+            "data": list(bundle.data),
+            "figures": dict(bundle.figures),
+        }
+
+    def _answer(self, mention: Mention, brand: str | None, as_of: datetime, explain: bool) -> dict[str, Any]:
+        reading = self.scorer.read(mention.text, brand)
+        probabilities = dict(zip(INTENTS, reading.probabilities, strict=True))
+        labels = [
+            intent
+            for intent, value, threshold in zip(INTENTS, reading.probabilities, self.thresholds, strict=True)
+            if value >= threshold
+        ]
+        priority = self.policy.prioritise(mention, reading.brand_key, probabilities, labels, as_of)
+        result: dict[str, Any] = {
+            "id": mention.id,
+            "brand": reading.target,
+            "probabilities": {intent: round(value, 6) for intent, value in probabilities.items()},
+            "labels": labels,
+            "priority": {
+                "score": priority.score,
+                "level": priority.level,
+                "respond_by": _utc(priority.respond_by),
+                "signals": [{"name": signal.name, "points": signal.points} for signal in priority.signals],
+            },
+            "queue": priority.queue,
+        }
+        if reading.truncated:
+            result["truncated"] = True
+        if explain:
+            result["why"] = self.scorer.explain(mention.text, brand, labels)
+        return result
+
+
+def _utc(moment: datetime | None) -> str | None:
+    """ISO 8601 in UTC with a "Z", to the second."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if moment else None

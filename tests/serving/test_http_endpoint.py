@@ -1,0 +1,354 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import socket
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from data.schema import Mention
+from model.triage import Triage
+from serving.app import Limits, create_app
+from serving.contract import EXAMPLE_REQUEST, ModelInfo, Problem, ScoreResponse
+
+Serve = Callable[[FastAPI], httpx.Client]
+
+TEXTS = [
+    "Third outage this week. I am leaving @northtel for @skyfone.",
+    "@northtel does the family plan include roaming?",
+    "Thank you @northtel, the technician was great 😀",
+    "ok",
+    "Où est ma commande ? @northtel " + "toujours rien. " * 400,
+]
+
+
+def mentions(*texts: str) -> list[dict[str, Any]]:
+    return [{"id": str(number), "text": text, "brand": "northtel"} for number, text in enumerate(texts)]
+
+
+def scored(client: httpx.Client, values: list[Any], **envelope: Any) -> list[dict[str, Any]]:
+    response = client.post("/v1/score", json={"mentions": values, **envelope})
+    assert response.status_code == 200, response.text
+    ScoreResponse.model_validate_json(response.content)
+    results: list[dict[str, Any]] = response.json()["results"]
+    return results
+
+
+def assert_problem(response: httpx.Response, status: int, detail: str) -> None:
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/problem+json"
+    problem = Problem.model_validate_json(response.content)
+    assert problem.status == status
+    assert detail in problem.detail
+    assert problem.instance == response.url.raw_path.decode()
+
+
+def post(client: httpx.Client, body: bytes, **headers: str) -> httpx.Response:
+    return client.post("/v1/score", content=body, headers={"Content-Type": "application/json", **headers})
+
+
+def test_answer_is_that_of_triage(client: httpx.Client, tiny_triage: Triage) -> None:
+    response = client.post("/v1/score", json=EXAMPLE_REQUEST)
+    assert response.json()["model"] == tiny_triage.name
+    for given, result in zip(EXAMPLE_REQUEST["mentions"], response.json()["results"], strict=True):
+        reading = tiny_triage.scorer.read(given["text"], given["brand"])
+        assert result["id"] == given["id"]
+        assert list(result["probabilities"].values()) == pytest.approx(reading.probabilities, abs=1e-6)
+
+
+def test_probabilities_are_the_same_alone_in_a_batch_and_beside_others(client: httpx.Client) -> None:
+    values = mentions(*TEXTS * 4)
+    alone = {value["id"]: scored(client, [value])[0] for value in values}
+    shuffled = random.Random(7).sample(values, len(values))
+    with ThreadPoolExecutor(4) as pool:
+        batches = list(pool.map(lambda _: scored(client, shuffled), range(4)))
+    for batch in batches:
+        assert [result["id"] for result in batch] == [value["id"] for value in shuffled]
+        assert all(result["probabilities"] == alone[result["id"]]["probabilities"] for result in batch)
+
+
+def test_each_target_brand_has_a_result(client: httpx.Client) -> None:
+    results = scored(client, [{"text": TEXTS[0], "brand": ["northtel", "skyfone"]}, {"text": "ok"}])
+    assert [(result["id"], result["brand"]) for result in results] == [
+        ("1", "northtel"),
+        ("1", "skyfone"),
+        ("2", None),
+    ]
+
+
+def test_long_text_is_marked_and_short_text_is_not(client: httpx.Client) -> None:
+    short, long = scored(client, mentions("ok", "word " * 2000))
+    assert long["truncated"] is True
+    assert "truncated" not in short
+
+
+def test_explain_gives_words_of_the_text_for_each_label(client: httpx.Client) -> None:
+    for value, result in zip(mentions(*TEXTS[:4]), scored(client, mentions(*TEXTS[:4]), explain=True), strict=True):
+        assert list(result["why"]) == result["labels"]
+        for word in [word for words in result["why"].values() for word in words]:
+            assert value["text"][word["start"] : word["end"]] == word["word"]
+    assert "why" not in scored(client, mentions("ok"), explain=False)[0]
+
+
+def test_as_of_is_the_moment_of_the_request(tiny_triage: Triage, serve: Serve) -> None:
+    moments = []
+
+    class Recording(Triage):
+        def answer(self, mention: Mention, *, as_of: datetime, explain: bool = False) -> list[dict[str, Any]]:
+            moments.append(as_of)
+            return super().answer(mention, as_of=as_of, explain=explain)
+
+    client = serve(create_app(Recording(tiny_triage.scorer, tiny_triage.policy)))
+    before = datetime.now(UTC)
+    scored(client, mentions("ok", "ok"))
+    assert before < moments[-1] < datetime.now(UTC)
+    assert moments[-1] == moments[-2]
+
+
+@pytest.mark.parametrize(
+    ("bad", "identifier", "title"),
+    [
+        ('{"id": "a"}', "a", "Missing field"),
+        ('{"id": 7, "text": ""}', "7", "Invalid mention"),
+        ('{"id": {}, "text": "x"}', "2", "Invalid mention"),
+        ('{"id": null, "text": 5}', "2", "Invalid mention"),
+        ('{"text": "x", "brnad": "y"}', "2", "Unknown field"),
+        ('{"text": "x", "brand": [1]}', "2", "Invalid mention"),
+        ('{"text": "x", "created_at": "yesterday"}', "2", "Invalid mention"),
+        ('{"text": "x", "author": {"followers": NaN}}', "2", "Invalid mention"),
+        ('{"text": "x", "author": {"followers": 1e999}}', "2", "Invalid mention"),
+        ('{"text": "x", "author": {"satisfaction": 1.5}}', "2", "Invalid mention"),
+        ('{"text": "x", "author": {"rank": "\\ud83d"}}', "2", "Unknown field"),
+        (f'{{"text": "{"x" * 100_001}"}}', "2", "Invalid mention"),
+        ("null", "2", "Invalid mention"),
+        ("[]", "2", "Invalid mention"),
+        ("NaN", "2", "Invalid mention"),
+    ],
+)
+def test_bad_mention_has_its_error_in_its_place(client: httpx.Client, bad: str, identifier: str, title: str) -> None:
+    response = post(client, f'{{"mentions": [{{"text": "ok"}}, {bad}, {{"text": "ok"}}]}}'.encode())
+    ScoreResponse.model_validate_json(response.content)
+    first, error, last = response.json()["results"]
+    assert error["id"] == identifier
+    assert error["error"]["title"] == title
+    assert error["error"]["detail"]
+    assert first["probabilities"] == last["probabilities"]
+
+
+@pytest.mark.parametrize("text", ["half \\ud83d a pair", "\\ud83d", "\\u0000", "e\\u0301 \\u202e \\uffff", "😀" * 300])
+def test_odd_characters_are_answered_and_given_back(client: httpx.Client, text: str) -> None:
+    body = f'{{"mentions": [{{"id": "{text}", "text": "x {text}", "brand": "y{text}"}}, {{"text": "ok"}}]}}'
+    response = post(client, body.encode())
+    assert response.status_code == 200
+    assert [result["id"] for result in response.json()["results"]] == [json.loads(f'"{text}"'), "2"]
+    assert "probabilities" in response.json()["results"][1]
+
+
+def test_ids_may_repeat(client: httpx.Client) -> None:
+    assert [result["id"] for result in scored(client, [{"id": "a", "text": "ok"}] * 3)] == ["a"] * 3
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (b"", "not JSON"),
+        (b"mentions", "not JSON"),
+        (b'{"mentions": [{"text": "ok"}]', "not JSON"),
+        (b"\xff\xfe", "not JSON"),
+        (b'{"mentions": [' + b"9" * 5000 + b"]}", "not JSON"),
+        (b"[" * 150_000, "nested"),
+        (b"[]", "must be an object"),
+        (b"null", "must be an object"),
+        (b"{}", "mentions"),
+        (b'{"mentions": {"text": "ok"}}', "mentions"),
+        (b'{"mentions": []}', "at least one"),
+        (b'{"mentions": [{"text": "ok"}], "explan": true}', "explan"),
+        (b'{"mentions": [{"text": "ok"}], "\\ud83d": true}', "not a field"),
+        (b'{"mentions": [{"text": "ok"}], "explain": "yes"}', "explain"),
+        (b'{"mentions": [' + b",".join([b'{"text": "ok"}'] * 51) + b"]}", "at most 50"),
+        (
+            b'{"mentions": [{"text": "ok", "brand": [' + b",".join(b'"b%d"' % n for n in range(51)) + b"]}]}",
+            "at most 50",
+        ),
+    ],
+)
+def test_malformed_envelope_is_422(client: httpx.Client, body: bytes, detail: str) -> None:
+    assert_problem(post(client, body), 422, detail)
+
+
+@pytest.mark.parametrize("header", ["application/json; charset=utf-8", "APPLICATION/JSON"])
+def test_json_by_any_spelling_is_taken(client: httpx.Client, header: str) -> None:
+    body = json.dumps({"mentions": mentions("ok"), "explain": None}).encode()
+    assert post(client, body, **{"Content-Type": header}).status_code == 200
+
+
+def test_byte_order_mark_is_taken(client: httpx.Client) -> None:
+    assert post(client, b"\xef\xbb\xbf" + json.dumps({"mentions": mentions("ok")}).encode()).status_code == 200
+
+
+def test_other_media_types_are_415(client: httpx.Client) -> None:
+    body = json.dumps({"mentions": mentions("ok")}).encode()
+    for header in ("application/x-www-form-urlencoded", "text/plain", "application/jsonl", ""):
+        assert_problem(post(client, body, **{"Content-Type": header}), 415, "application/json")
+    assert_problem(client.post("/v1/score", content=body), 415, "no type")
+    assert_problem(post(client, body, **{"Content-Encoding": "gzip"}), 415, "compressed")
+
+
+_HEAD = b"POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+
+
+def _raw(client: httpx.Client) -> socket.socket:
+    return socket.create_connection((client.base_url.host, client.base_url.port or 80), timeout=10)
+
+
+def test_declared_oversize_is_413_before_any_of_it_is_sent(client: httpx.Client) -> None:
+    with _raw(client) as connection:
+        connection.sendall(_HEAD + b"Content-Length: 99999999999\r\n\r\n")
+        assert connection.recv(4096).startswith(b"HTTP/1.1 413 ")
+
+
+def test_chunked_oversize_is_413_while_it_is_sent(client: httpx.Client) -> None:
+    with _raw(client) as connection:
+        connection.sendall(_HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+        for _ in range(21):
+            connection.sendall(b"2710\r\n" + b" " * 10_000 + b"\r\n")
+        assert connection.recv(4096).startswith(b"HTTP/1.1 413 ")  # the body never ended
+
+
+def test_connection_is_good_after_an_oversized_body(client: httpx.Client) -> None:
+    assert_problem(post(client, b" " * 200_001), 413, "200,000 bytes")
+    assert_problem(
+        client.post(
+            "/v1/score", content=(b" " * 9_000 for _ in range(50)), headers={"Content-Type": "application/json"}
+        ),
+        413,
+        "200,000 bytes",
+    )
+    assert scored(client, mentions("ok"))
+
+
+def test_body_of_the_limit_is_taken(client: httpx.Client) -> None:
+    body = json.dumps({"mentions": mentions("ok")}).encode()
+    assert post(client, body.ljust(200_000)).status_code == 200
+
+
+def test_client_that_leaves_halfway_harms_nobody(client: httpx.Client) -> None:
+    with _raw(client) as connection:
+        connection.sendall(_HEAD + b"Content-Length: 1000\r\n\r\n{")
+    assert scored(client, mentions("ok"))
+
+
+def test_unknown_addresses_and_methods_are_problems(client: httpx.Client) -> None:
+    assert_problem(client.get("/nothing here"), 404, "nothing at this address")
+    assert_problem(client.post("/v1/score/", json={}), 404, "nothing at this address")
+    assert_problem(client.get("/static-offline-docs/nothing.js"), 404, "nothing at this address")
+    response = client.get("/v1/score")
+    assert_problem(response, 405, "another method")
+    assert response.headers["allow"] == "POST"
+
+
+def test_model_is_told(client: httpx.Client, tiny_triage: Triage) -> None:
+    info = ModelInfo.model_validate_json(client.get("/v1/model").content)
+    assert info.model == tiny_triage.name
+    assert info.cut in info.thresholds
+
+
+def test_health_of_a_ready_server(client: httpx.Client) -> None:
+    assert client.get("/livez").json() == {"status": "alive"}
+    assert client.get("/readyz").json() == {"status": "ready"}
+
+
+def test_not_ready_before_the_lifespan_has_warmed_it_up(tiny_triage: Triage) -> None:
+    async def ask() -> None:
+        transport = httpx.ASGITransport(create_app(tiny_triage))
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            assert (await client.get("/livez")).status_code == 200
+            for response in (await client.get("/readyz"), await client.post("/v1/score", json=EXAMPLE_REQUEST)):
+                assert_problem(response, 503, "try again")
+                assert response.headers["retry-after"] == "1"
+
+    asyncio.run(ask())
+
+
+def test_too_many_requests_in_flight_are_429(tiny_triage: Triage, serve: Serve) -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    class Slow(Triage):
+        def answer(self, mention: Mention, *, as_of: datetime, explain: bool = False) -> list[dict[str, Any]]:
+            if mention.id == "slow":
+                entered.set()
+                leave.wait(10)
+            return super().answer(mention, as_of=as_of, explain=explain)
+
+    client = serve(create_app(Slow(tiny_triage.scorer, tiny_triage.policy), Limits(requests=1)))
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(scored, client, [{"id": "slow", "text": "ok"}])
+        assert entered.wait(10)
+        response = client.post("/v1/score", json=EXAMPLE_REQUEST)
+        assert_problem(response, 429, "in flight")
+        assert response.headers["retry-after"] == "1"
+        assert client.get("/readyz").status_code == 200
+        leave.set()
+        assert slow.result()[0]["id"] == "slow"
+    for _ in range(3):  # what was in flight is counted down, whether it was answered or refused
+        assert_problem(post(client, b"{}"), 422, "mentions")
+    assert scored(client, mentions("ok"))
+
+
+def test_unforeseen_error_is_500_and_gives_nothing_away(
+    tiny_triage: Triage, serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Failing(Triage):
+        def answer(self, mention: Mention, *, as_of: datetime, explain: bool = False) -> list[dict[str, Any]]:
+            if "secret" in mention.text:
+                raise RuntimeError(f"cannot read {mention.text}")
+            return super().answer(mention, as_of=as_of, explain=explain)
+
+    client = serve(create_app(Failing(tiny_triage.scorer, tiny_triage.policy)))
+    response = client.post("/v1/score", json={"mentions": mentions("ok", *["my secret"] * 20)})
+    assert_problem(response, 500, "failed")
+    assert "Traceback" not in response.text
+    assert "secret" not in response.text
+    assert "RuntimeError" in caplog.text
+    assert "my secret" not in caplog.text
+    assert scored(client, mentions("ok"))
+
+
+def test_openapi_describes_bodies_and_its_references_resolve(client: httpx.Client) -> None:
+    document = client.get("/openapi.json").json()
+    components = document["components"]["schemas"]
+    operation = document["paths"]["/v1/score"]["post"]
+    request = operation["requestBody"]["content"]["application/json"]
+    assert request["examples"]["two mentions"]["value"] == EXAMPLE_REQUEST
+    assert components["ScoreRequest"]["properties"]["mentions"]["maxItems"] == 50
+    assert {"200", "413", "415", "422", "429", "500", "503"} == set(operation["responses"])
+    assert {"Mention", "Author", "Result", "Unscored", "Problem", "ModelInfo"} <= set(components)
+
+    def references(node: Any) -> list[str]:
+        children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+        own = [node["$ref"]] if isinstance(node, dict) and "$ref" in node else []
+        return own + [reference for child in children for reference in references(child)]
+
+    found = references(document)
+    assert found
+    assert all(reference.removeprefix("#/components/schemas/") in components for reference in found)
+
+
+def test_documentation_example_is_a_valid_answer(client: httpx.Client) -> None:
+    document = client.get("/openapi.json").json()
+    content = document["paths"]["/v1/score"]["post"]["responses"]["200"]["content"]["application/json"]
+    ScoreResponse.model_validate_json(json.dumps(content["example"]))
+
+
+def test_documentation_needs_no_internet(client: httpx.Client) -> None:
+    page = client.get("/docs").text
+    assert "://" not in page.replace("http://www.w3.org", "")
+    assert client.get("/static-offline-docs/swagger-ui-bundle.js").status_code == 200

@@ -1,0 +1,1 @@
+"""Labelled mentions to bundle: recipe, loss, trainer, export, quantisation, calibration. Torch lives here only."""

