@@ -85,6 +85,7 @@ def _train(options: argparse.Namespace) -> int:
             recipe=load_recipe(options.recipe, base=options.base, epochs=options.epochs, seed=options.seed),
             dev=options.dev,
             brands=options.brands,
+            teachers=tuple(options.teacher),
             exclude_sources=tuple(options.exclude_source),
             name=options.name,
             version=options.model_version,
@@ -241,6 +242,14 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--epochs", type=float, help="passes over the training mentions")
     train.add_argument("--seed", type=int, help="seed of everything random")
     train.add_argument("--brands", type=Path, metavar="FILE", help="brands file (default: the one that comes along)")
+    train.add_argument(
+        "--teacher",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="BUNDLE",
+        help="learn from these bundles' probabilities too, and from mentions without labels",
+    )
     train.add_argument(
         "--exclude-source", action="append", default=[], metavar="NAME", help="leave out mentions of this source"
     )

@@ -1,4 +1,4 @@
-"""Files of mentions in and out: CSV, JSON lines and Parquet by extension, row by row, so that any length fits in memory.
+"""Files of mentions in and out: CSV, JSON lines and Parquet by extension, row by row, so any length fits in memory.
 
 Leaves out the formats themselves (``data.formats_in``, ``data.formats_out``), what a row means (``data.schema``) and
 the files that others publish (``data.sources``).

@@ -1,4 +1,4 @@
-"""How rows are read from CSV, JSON lines and Parquet: one generator per format, a row that is broken costs itself alone.
+"""How rows are read from CSV, JSON lines and Parquet: one generator per format; a broken row costs itself alone.
 
 Leaves out which format a path has and the system's errors (``data.files``), and what a row means (``data.schema``).
 """

@@ -80,7 +80,8 @@ class TrainingSet:
 class Baseline(Protocol):
     """Fits on a training set and reads other texts."""
 
-    def __call__(self, train: TrainingSet, texts: Sequence[str]) -> Predictions: ...
+    def __call__(self, train: TrainingSet, texts: Sequence[str]) -> Predictions:
+        """Scores and thresholds for the texts."""
 
 
 def majority(train: TrainingSet, texts: Sequence[str]) -> Predictions:

@@ -21,11 +21,11 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from data.schema import brand_key
 from model.errors import BrandsError
@@ -33,11 +33,29 @@ from model.errors import BrandsError
 DEFAULT_BRANDS = Path(__file__).with_name("brands.toml")
 PLACEHOLDER = "__company__"
 """How corpora that hide the brand write it; always the target."""
+LONGEST_PREFIX = 40
+"""Letters of the longest beginning of a name in ``prefixes``; longer ones are cut to it."""
+POSSESSIVE = re.compile(r"['’][sS](?!\w)")
 
-_CARE = re.compile(r"^(?:ask|team|my|the|official|contact)(?=.{3})|(?<=.{3})(?:support|helps?|cares?|service|assist|official|hq|cs)$")
-_MARKET = re.compile(r"(?<=.{3})(?:airlines|airways|air|bank|uk|usa|us|india|canada|australia|mobile|app|online|official)$")
+_LONGEST_HANDLE = 50
+"""Letters of the longest name that can have affixes; networks allow 15 to 30 for a handle."""
+_LONGEST_LISTED = 10
+"""Words of the longest listed name that is looked for at the beginning of a longer one."""
+_LONGEST_REMEMBERED = 200
+_SHORTEST_IN_HASHTAG = 4
+_MOST_SPELLINGS = 4
+"""Parts between brackets of a name as given; what is left is one part."""
 
-Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)]
+_CARE = re.compile(
+    r"^(?:ask|team|my|the|official|contact)(?=.{3})|(?<=.{3})(?:support|helps?|cares?|service|assist|official|hq|cs)$"
+)
+_MARKET = re.compile(
+    r"(?<=.{3})(?:airlines|airways|air|bank|uk|usa|us|india|canada|australia|mobile|app|online|official)$"
+)
+
+Names = Annotated[
+    tuple[Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)], ...], Field(strict=False)
+]
 
 
 class Brand(BaseModel):
@@ -61,8 +79,18 @@ class Target:
     surfaces: frozenset[str]
     handles: frozenset[str]
     core: str
-    prefixes: frozenset[str]
-    """Every beginning of every surface, so that a search can stop early."""
+    possessives: frozenset[str]
+    """Surfaces, and beginnings of surfaces, whose "'s" is the name's own ("mcdonalds")."""
+
+    @cached_property
+    def prefixes(self) -> frozenset[str]:
+        """Every beginning of every surface, so that a search can stop early."""
+        return _prefixes(self.surfaces)
+
+    @cached_property
+    def hashtag_names(self) -> tuple[str, ...]:
+        """Surfaces that are cut off a hashtag's beginning or end, the longest first."""
+        return tuple(sorted((s for s in self.surfaces if len(s) >= _SHORTEST_IN_HASHTAG), key=lambda s: (-len(s), s)))
 
     def owns_handle(self, handle: str) -> bool:
         """Whether a handle (without "@") is the target's: listed, or the same name with a care or market affix."""
@@ -91,7 +119,11 @@ class Brands:
                 self._claim(self.handles, handle, key)
         self.prefixes = _prefixes((*self.surfaces, *self.exceptions))
         """Every beginning of every name and exception, so that a search can stop early."""
-        self.target = lru_cache(maxsize=4096)(self._target)
+        self.possessives = _possessives(
+            name for brand in entries.values() for name in (*brand.names, *brand.aliases, *brand.products)
+        )
+        """Surfaces, and beginnings of surfaces, whose "'s" is the name's own ("mcdonalds")."""
+        self._remembered = lru_cache(maxsize=4096)(self._target)
 
     @classmethod
     def load(cls, path: Path | None = None) -> Brands:
@@ -131,7 +163,7 @@ class Brands:
         Of a name with more words than the file has ("Apple iPhone X"), the first words that it does have decide.
         """
         surface = brand_key(name)
-        words = name.split()
+        words = name.split(maxsplit=_LONGEST_LISTED)
         beginnings = [brand_key("".join(words[:length])) for length in range(len(words) - 1, 0, -1)]
         for candidate in (surface, core(surface), *beginnings):
             if found := self.handles.get(candidate) or self.surfaces.get(candidate):
@@ -142,22 +174,24 @@ class Brands:
         """Whether the brand's name is also an English word."""
         return key in self.entries and self.entries[key].common_word
 
-    def _target(self, name: str) -> Target:
+    def target(self, name: str) -> Target:
         """What stands for ``name``, the target brand, in a text (remembered for the 4,096 latest names)."""
+        return self._remembered(name) if len(name) <= _LONGEST_REMEMBERED else self._target(name)
+
+    def _target(self, name: str) -> Target:
         if name == PLACEHOLDER:
             return Target(brand_key(name), frozenset(), frozenset(), "", frozenset())
         key = self.key(name)
         # "PlayStation5(PS5)": both stand for the brand
-        given = {brand_key(part) for part in (name, *re.split(r"[()]", name)) if part.strip()}
+        given = {brand_key(part) for part in (name, *re.split(r"[()]", name, maxsplit=_MOST_SPELLINGS)) if part.strip()}
         surfaces = {_without_care(part) for part in given} | given
         handles = set(given)
         entry = self.entries.get(key)
         if entry is not None:
             surfaces |= {brand_key(part) for part in (key, *entry.names, *entry.aliases, *entry.products)}
             handles |= {brand_key(part) for part in entry.handles}
-        surfaces.discard("")
         return Target(
-            key, frozenset(surfaces), frozenset(handles), core(key if entry else brand_key(name)), _prefixes(surfaces)
+            key, frozenset(surfaces), frozenset(handles), core(key if entry else brand_key(name)), _possessives((name,))
         )
 
     def _claim(self, index: dict[str, str], name: str, key: str) -> None:
@@ -168,19 +202,30 @@ class Brands:
 
 
 def _prefixes(surfaces: Iterable[str]) -> frozenset[str]:
-    return frozenset(surface[:length] for surface in surfaces for length in range(1, len(surface) + 1))
+    return frozenset(
+        surface[:length] for surface in surfaces for length in range(1, min(len(surface), LONGEST_PREFIX) + 1)
+    )
+
+
+def _possessives(names: Iterable[str]) -> frozenset[str]:
+    return frozenset(brand_key(name[: tail.end()]) for name in names for tail in POSSESSIVE.finditer(name))
 
 
 def _without_care(surface: str) -> str:
     """A handle's surface without what care teams put around the name: "askwellsfargo" → "wellsfargo"."""
     previous = ""
-    while previous != surface:
+    while previous != surface and len(surface) <= _LONGEST_HANDLE:
         previous, surface = surface, _CARE.sub("", surface)
     return surface
 
 
 def core(surface: str) -> str:
     """A surface without care and market affixes: "americanair" → "american", so that handles and names meet."""
+    return _core(surface) if len(surface) <= _LONGEST_HANDLE else surface
+
+
+@lru_cache(maxsize=16_384)
+def _core(surface: str) -> str:
     previous = ""
     while previous != surface:
         previous, surface = surface, _MARKET.sub("", _without_care(surface))

@@ -83,7 +83,9 @@ class Bundle:
             except OSError as error:
                 raise BundleError(f"bundle {folder}: {name}: {error.strerror}; get the bundle again") from None
             if found != expected:
-                raise BundleError(f"bundle {folder}: {name} is damaged (its hash is not the recorded one); get it again")
+                raise BundleError(
+                    f"bundle {folder}: {name} is damaged (its hash is not the recorded one); get it again"
+                )
         if manifest.get("normaliser") != NORMALISER_VERSION:
             raise BundleError(
                 f"bundle {folder} was trained with normaliser {manifest.get('normaliser')}, this firstreply has"
@@ -97,16 +99,16 @@ class Bundle:
                 folder=folder,
                 name=manifest["name"],
                 version=manifest["version"],
-                max_tokens=manifest["max_tokens"],
+                max_tokens=int(manifest["max_tokens"]),
                 normaliser_version=manifest["normaliser"],
                 base_model=manifest["base_model"],
                 calibration=Calibration(_per_intent(calibration["scale"]), _per_intent(calibration["offset"])),
-                cuts={name: _per_intent(manifest["cuts"][name]["thresholds"]) for name in CUTS},
+                cuts={name: _thresholds(manifest["cuts"][name]["thresholds"]) for name in CUTS},
                 data=tuple(manifest["data"]),
                 figures=manifest["figures"],
                 sha256=manifest["sha256"],
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise BundleError(f"bundle {folder}: {MANIFEST} lacks or garbles {error}; get the bundle again") from None
 
     def thresholds(self, cut: str) -> tuple[float, ...]:
@@ -154,11 +156,12 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         manifest = json.loads(path.read_bytes())
     except OSError as error:
         raise BundleError(f"bundle {folder}: cannot read {MANIFEST}: {error.strerror}; is this a bundle?") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise BundleError(f"bundle {folder}: {MANIFEST} is damaged (not JSON); get the bundle again") from None
     if not isinstance(manifest, dict) or manifest.get("sha256") != _canonical_hash(manifest):
         raise BundleError(f"bundle {folder}: {MANIFEST} is damaged (its hash is not the recorded one); get it again")
-    missing = {MODEL, TOKENIZER, BRANDS, CARD} - set(manifest.get("files", ()))
+    files = manifest.get("files")
+    missing = {MODEL, TOKENIZER, BRANDS, CARD}.difference(files if isinstance(files, dict) else ())
     if missing:
         raise BundleError(f"bundle {folder}: {MANIFEST} records no hash for {', '.join(sorted(missing))}")
     return manifest
@@ -170,5 +173,13 @@ def _canonical_hash(manifest: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _per_intent(values: Mapping[str, float | None]) -> tuple[float, ...]:
-    return tuple(math.inf if values[intent] is None else float(values[intent] or 0.0) for intent in INTENTS)
+def _per_intent(values: Mapping[str, float]) -> tuple[float, ...]:
+    numbers = tuple(float(values[intent]) for intent in INTENTS)
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError(f"numbers: {numbers}")
+    return numbers
+
+
+def _thresholds(values: Mapping[str, float | None]) -> tuple[float, ...]:
+    known = _per_intent({intent: 0.0 if value is None else value for intent, value in values.items()})
+    return tuple(math.inf if values[intent] is None else t for intent, t in zip(INTENTS, known, strict=True))

@@ -5,6 +5,7 @@ Leaves normalising to ``model.normalise``.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,8 +41,13 @@ class Encoder:
     def encode(self, words: Sequence[Word]) -> tuple[list[int], bool]:
         """Token ids, special tokens included, and whether the middle had to be left out to fit ``max_tokens``."""
         if len(words) > 2 * self.max_tokens:
-            # Every word is at least one token: what lies between is cut in any case, so it need not be tokenised.
-            words = [*words[: self.max_tokens], *words[-self.max_tokens :]]
+            # Every word but a lone combining mark is at least one token: what lies between the outermost words is cut
+            # in any case, so it need not be tokenised.
+            solid = [
+                index for index, word in enumerate(words) if not unicodedata.category(word.text[0]).startswith("M")
+            ]
+            if len(solid) > 2 * self.max_tokens:
+                words = [*words[: solid[self.max_tokens]], *words[solid[-self.max_tokens] :]]
         ids: list[int] = self.tokenizer.encode(join(words)).ids
         if len(ids) <= self.max_tokens:
             return ids, False

@@ -2,7 +2,7 @@
 
 Leaves tokenising to ``model.encoding``. What happens, in this order, until nothing changes any more:
 
-1. HTML entities are unescaped; characters are brought to Unicode NFKC; control and format characters go.
+1. Characters are read (``model.characters``): no HTML entities, Unicode NFKC, no control or format characters.
 2. URLs and e-mail addresses become ``[URL]``.
 3. Emoji become their Unicode names (an uncased WordPiece vocabulary has almost none of them).
 4. Letters repeated three times or more become two, punctuation repeated four times or more three.
@@ -12,21 +12,22 @@ Leaves tokenising to ``model.encoding``. What happens, in this order, until noth
 
 A name is found by its letters and digits alone, so "Wells Fargo", "wells-fargo", "WELLSFARGO" and "WellsFargo's" are
 one. A brand whose name is a common word is masked as *another* brand only where it has a capital letter and does not
-open the text; as the *target* it is masked in any case. The brands file lists phrases ("apple pie") that never name it.
+open the text (after a target put in front it no longer does); as the *target* it is masked in any case. The brands file
+lists phrases ("apple pie") that never name it.
 """
 
 from __future__ import annotations
 
-import html
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, wraps
 from typing import NamedTuple
 
 from data.schema import brand_key
-from model.brands import PLACEHOLDER, Brands, Target
+from model.brands import LONGEST_PREFIX, PLACEHOLDER, POSSESSIVE, Brands, Target
+from model.characters import readable
 
 NORMALISER_VERSION = 1
 """Raised whenever the same text would be read differently; bundles carry it and another version is refused."""
@@ -34,17 +35,18 @@ NORMALISER_VERSION = 1
 TARGET, OTHER, URL = "[TARGET]", "[OTHER]", "[URL]"
 MASKS = (TARGET, OTHER, URL)
 _NOTHING_READABLE = "..."
-_LONGEST_NAME = 5
-"""Words of the longest brand name or exception phrase that is looked for."""
+_NAME_WINDOW = 10
+"""Words and connectors of the longest brand name or exception phrase that is looked for."""
+_TAIL = "'s"
+"""What is left of a masked name's possessive."""
 _PASSES = 6
-"""A second pass confirms the first; more are for entities that unescape to entities and the like."""
+"""Most passes over the text; few need a second one, and a third only where it has been written to need one."""
+_LONGEST_REMEMBERED = 40
+"""Letters of the longest word that is worth remembering."""
 
-_LONGEST_CLUSTER = 31
-"""A character and its combining marks: the stream-safe limit of Unicode's UAX #15, so that no text is slow to read."""
-
-_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});")
 _TOKEN = re.compile(
-    r"""(?P<mask>\[(?:TARGET|OTHER|URL)\])
+    r"""(?P<plain>[A-Za-z0-9]++(?=[ ,!?]|\Z))  # most words; none of the others can begin like this
+      | (?P<mask>\[(?:TARGET|OTHER|URL)\])
       | (?P<url>(?:https?://|www\.|pic\.twitter\.com/|t\.co/|bit\.ly/)\S+
               | [\w.+-]{1,64}+@[\w-]{1,255}+\.[\w-]{1,63}+(?:\.[\w-]{1,63}+){0,4})
       | (?P<placeholder>__[a-z]+__)
@@ -57,11 +59,17 @@ _TOKEN = re.compile(
 )
 _CAMEL = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+|[^\W\d_A-Za-z]+")
 _LETTER_RUN = re.compile(r"([^\W\d_])\1{2,}")
-_POSSESSIVE = re.compile(r"['’][sS]$")
 _CONNECTORS = frozenset("-&.'’")
 """Marks that may stand inside a name ("AT&T", "wells-fargo")."""
 _SHORTEST_SPACED_NAME = 5
 """Letters of the shortest name that is also found with spaces in it: "us air" is one, "at t" is not."""
+_UNSETTLED = re.compile(
+    r"""[^ -~\u00a1-\u00ac\u00ae-\u024f\u2010-\u2027\u20ac]  # may be dropped, become words or join its neighbours
+      | [#](?:_+(?!\w)|\w++(?:[^\w\s,!?;)"#.]|\.++\S))  # what follows will be glued to the hashtag's last word
+    """,
+    re.VERBOSE,
+)
+"""Where one pass may not be enough; what else there is, ``_one_pass`` meets on its way."""
 
 
 class Word(NamedTuple):
@@ -87,6 +95,7 @@ class NormalisedText:
 
     @property
     def text(self) -> str:
+        """The words as one string; normalising it again changes nothing."""
         return join(self.words)
 
 
@@ -96,62 +105,37 @@ def normalise(text: str, brand: str | None, brands: Brands) -> NormalisedText:
     With no brand: the first handle that the brands file lists, else the first handle, else no target. The result is
     never empty, its text is a fixed point (normalising it again changes nothing), and every word has its span.
     """
-    given = brand.strip() if brand else ""
-    target_name = given or _first_handle(text, brands)
+    source = readable(text)
+    target_name = (brand.strip() if brand else "") or _first_handle(source.text, brands)
     target = brands.target(target_name) if target_name else None
-    words = _one_pass(text, target, brands)
+    words, settled = _one_pass(source.text, target, brands)
+    if source.text is not text:
+        words = _located(words, source.starts, source.ends)
     for _ in range(_PASSES):
-        again = _one_pass(join(words), target, brands)
-        if [word.text for word in again] == [word.text for word in words] or join(again) == join(words):
+        if settled:
             break
-        words = _trace_back(again, words)
+        joined = join(words)
+        source = readable(joined)
+        again, settled = _one_pass(source.text, target, brands)
+        if join(again) == joined:
+            break
+        words = _trace_back(_located(again, source.starts, source.ends), words)
     return NormalisedText(tuple(words), target_name or None)
 
 
-def _one_pass(text: str, target: Target | None, brands: Brands) -> list[Word]:
-    clean, offsets = _clean(text)
-    words = _mask_names(_split(clean, target, brands), target, brands)
-    if target is not None and not any(word.text == TARGET for word in words):
+def _one_pass(text: str, target: Target | None, brands: Brands) -> tuple[list[Word], bool]:
+    """Words of readable characters, and whether their text is surely a fixed point."""
+    words = _mask_names(_split(text, target, brands), target, brands)
+    texts = [word.text for word in words]
+    in_front = target is not None and TARGET not in texts
+    if in_front:
         words.insert(0, Word(TARGET, 0, 0))
     if not words:
-        words = [Word(_NOTHING_READABLE, 0, len(clean))]
-    words = _collapse(words)
-    if offsets is None:
-        return words
-    return [
-        Word(w.text, offsets[w.start][0], offsets[w.end - 1][1], w.glued) if w.end > w.start else w for w in words
-    ]
-
-
-def _clean(text: str) -> tuple[str, list[tuple[int, int]] | None]:
-    """Characters after step 1, and for each its span in ``text`` (None: the text is unchanged)."""
-    if text.isascii() and "&" not in text and text.isprintable():
-        return text, None
-    pieces: list[str] = []
-    spans: list[tuple[int, int]] = []
-
-    def add(piece: str, start: int, end: int) -> None:
-        for char in piece:
-            kind = unicodedata.category(char)
-            if kind in ("Cf", "Cn", "Co", "Cs") or "\ufe00" <= char <= "\ufe0f":
-                continue
-            pieces.append(" " if kind in ("Cc", "Zl", "Zp", "Zs") else char)
-            spans.append((start, end))
-
-    position = 0
-    while position < len(text):
-        entity = _ENTITY.match(text, position) if text[position] == "&" else None
-        if entity is not None:
-            add(unicodedata.normalize("NFKC", html.unescape(entity[0])), position, entity.end())
-            position = entity.end()
-            continue
-        end = position + 1
-        if text[position] >= "\u0080" or (end < len(text) and text[end] >= "\u0300"):
-            while end < min(len(text), position + _LONGEST_CLUSTER) and unicodedata.combining(text[end]):
-                end += 1
-        add(unicodedata.normalize("NFKC", text[position:end]), position, end)
-        position = end
-    return "".join(pieces), spans
+        words = [Word(_NOTHING_READABLE, 0, len(text))]
+    kept, cut = _collapse(words)
+    # A word that opened the text no longer does; a tail becomes a mark and a word; a word cut short may be a name.
+    settled = not (in_front or _TAIL in texts or cut or _UNSETTLED.search(text))
+    return kept, settled
 
 
 def _split(text: str, target: Target | None, brands: Brands) -> list[Word]:
@@ -160,39 +144,44 @@ def _split(text: str, target: Target | None, brands: Brands) -> list[Word]:
     previous_end = -1
     for match in _TOKEN.finditer(text):
         start, end = match.span()
+        kind = match.lastgroup
         glued = start == previous_end
         previous_end = end
-        kind, value = match.lastgroup, match[0]
-        if kind == "mask":
-            words.append(Word(value, start, end))
+        if kind in ("plain", "word"):
+            words.append(Word(match[0], start, end, glued))
+        elif kind == "other":
+            words.extend(_symbol(match[0], start, glued))
+        elif kind == "handle":
+            words.append(Word(_handle_mask(match["handle"], target, brands), start, end))
+        elif kind == "hashtag":
+            words.extend(_hashtag(match["hashtag"], start + 1, target))
         elif kind == "url":
             words.append(Word(URL, start, end))
         elif kind == "placeholder":
-            words.append(Word(TARGET if value == PLACEHOLDER else OTHER, start, end))
-        elif kind == "handle":
-            owned = target is not None and (
-                target.owns_handle(match["handle"]) or brands.handles.get(brand_key(match["handle"])) == target.key
-            )
-            words.append(Word(TARGET if owned else OTHER, start, end))
-        elif kind == "hashtag":
-            words.extend(_hashtag(match["hashtag"], start + 1, target))
-        elif kind == "word":
-            words.append(Word(value, start, end, glued))
+            words.append(Word(TARGET if match[0] == PLACEHOLDER else OTHER, start, end))
         else:
-            words.extend(_symbol(value, start, glued))
+            words.append(Word(match[0], start, end))
     return words
+
+
+def _handle_mask(handle: str, target: Target | None, brands: Brands) -> str:
+    if handle == PLACEHOLDER:
+        return TARGET
+    if target is None:
+        return OTHER
+    return TARGET if target.owns_handle(handle) or brands.handles.get(brand_key(handle)) == target.key else OTHER
 
 
 def _hashtag(tag: str, start: int, target: Target | None) -> list[Word]:
     """A hashtag's words: cut at the target's name where it begins or ends with it, at camel case elsewhere."""
     folded = tag.casefold()
     if target is not None and len(folded) == len(tag):
-        for surface in sorted(target.surfaces, key=len, reverse=True):
-            if len(surface) >= 4 and folded.startswith(surface):
-                cut = len(surface)
+        for name in target.hashtag_names:
+            if folded.startswith(name):
+                cut = len(name)
                 return [Word(TARGET, start, start + cut), *_camel(tag[cut:], start + cut)]
-            if len(surface) >= 4 and folded.endswith(surface):
-                cut = len(tag) - len(surface)
+            if folded.endswith(name):
+                cut = len(tag) - len(name)
                 return [*_camel(tag[:cut], start), Word(TARGET, start + cut, start + len(tag))]
     return _camel(tag, start)
 
@@ -219,34 +208,46 @@ def _emoji_name(char: str) -> str:
 
 def _mask_names(words: Sequence[Word], target: Target | None, brands: Brands) -> list[Word]:
     """Names in running text, longest first from the left."""
-    surfaces = [_surface(word) for word in words]
+    surfaces = [_surface(word.text) for word in words]
+    of_brands, of_target = brands.prefixes, target.prefixes if target else brands.prefixes
     masked: list[Word] = []
     position = 0
     while position < len(words):
-        length, mask = _name_at(position, words, surfaces, target, brands)
-        named = words[position : position + max(length, 1)]
-        if mask is None:
+        beginning = surfaces[position][:LONGEST_PREFIX]
+        if beginning not in of_brands and beginning not in of_target:  # as nearly everywhere
+            masked.append(words[position])
+            position += 1
+            continue
+        name = _name_at(position, words, surfaces, target, brands)
+        named = words[position : position + name.length]
+        if name.mask is None:
             masked.extend(named)
         else:
-            tail = _POSSESSIVE.search(named[-1].text)
+            tail = None if name.possessive else POSSESSIVE.search(named[-1].text)
             end = named[-1].end - (len(tail[0]) if tail else 0)
-            masked.append(Word(mask, named[0].start, end))
+            masked.append(Word(name.mask, named[0].start, end))
             if tail:
-                masked.append(Word("'s", end, named[-1].end))
-        position += len(named)
+                masked.append(Word(_TAIL, end, named[-1].end))
+        position += name.length
     return masked
+
+
+class _Name(NamedTuple):
+    """``length`` words to mask, or to leave alone; ``possessive`` where the "'s" at their end is the name's own."""
+
+    length: int
+    mask: str | None
+    possessive: bool = False
 
 
 def _name_at(
     position: int, words: Sequence[Word], surfaces: Sequence[str], target: Target | None, brands: Brands
-) -> tuple[int, str | None]:
-    """Words of the longest name that begins at ``position`` (0: none) and its mask (None: a phrase to leave alone)."""
-    found: tuple[int, str | None] = (0, None)
-    if not surfaces[position]:
-        return found
+) -> _Name:
+    """The longest name that begins at ``position``, else the phrase or the single word to leave alone."""
+    found = _Name(1, None)
     run = ""
     spaced = connected = False
-    for length, surface in enumerate(surfaces[position : position + 2 * _LONGEST_NAME], start=1):
+    for length, surface in enumerate(surfaces[position : position + _NAME_WINDOW], start=1):
         word = words[position + length - 1]
         if not surface:
             if word.text not in _CONNECTORS or not (word.glued or word.text == "&"):
@@ -255,42 +256,78 @@ def _name_at(
             continue
         spaced |= bool(run) and not (connected and word.glued)
         connected = False
-        run += surface
-        if run not in brands.prefixes and (target is None or run not in target.prefixes):
+        run, possessive = _extended(run, word.text, surface, target, brands)
+        if run[:LONGEST_PREFIX] not in brands.prefixes and (
+            target is None or run[:LONGEST_PREFIX] not in target.prefixes
+        ):
             break
         if spaced and run in brands.exceptions:
-            found = (length, None)
+            found = _Name(length, None)
         elif spaced and len(run) < _SHORTEST_SPACED_NAME:
             continue
         elif target is not None and (run in target.surfaces or brands.surfaces.get(run) == target.key):
-            found = (length, TARGET)
+            found = _Name(length, TARGET, possessive)
         elif run in brands.surfaces:
             opens = position == 0 or not word.text[:1].isupper()
             if not (brands.is_common_word(brands.surfaces[run]) and opens):
-                found = (length, OTHER)
+                found = _Name(length, OTHER, possessive)
     return found
 
 
-def _surface(word: Word) -> str:
+def _extended(run: str, text: str, surface: str, target: Target | None, brands: Brands) -> tuple[str, bool]:
+    """``run`` with one more word, and whether that word's "'s" is the name's own ("McDonald's") and belongs to it."""
+    if "'" in text or "’" in text:
+        whole = run + brand_key(text)
+        if whole in brands.possessives or (target is not None and whole in target.possessives):
+            return whole, True
+    return run + surface, False
+
+
+def _for_words(function: Callable[[str], str]) -> Callable[[str], str]:
+    """``function``, its answers for words of common lengths remembered."""
+    remembered = lru_cache(maxsize=16_384)(function)
+
+    @wraps(function)
+    def answer(text: str) -> str:
+        return remembered(text) if len(text) <= _LONGEST_REMEMBERED else function(text)
+
+    return answer
+
+
+@_for_words
+def _surface(text: str) -> str:
     """What a word contributes to a name; "" where it cannot be part of one."""
-    if word.text in MASKS or not word.text[:1].isalnum() or " " in word.text:
+    if text in MASKS or not text[:1].isalnum() or " " in text:
         return ""
-    return brand_key(_POSSESSIVE.sub("", word.text))
+    return brand_key(POSSESSIVE.sub("", text))
 
 
-def _collapse(words: Sequence[Word]) -> list[Word]:
-    """Runs cut short: letters to two, the same mask or emoji to one, the same punctuation mark to three."""
+@_for_words
+def _shortened(text: str) -> str:
+    return _LETTER_RUN.sub(r"\1\1", text)
+
+
+def _collapse(words: Sequence[Word]) -> tuple[list[Word], bool]:
+    """Runs cut short: letters to two, the same mask or emoji to one, the same punctuation mark to three.
+
+    The second value says whether anything but masks was cut.
+    """
     kept: list[Word] = []
-    run = 1
+    cut = False
+    previous, run = "", 1
     for word in words:
-        text = word.text if word.text in MASKS else _LETTER_RUN.sub(r"\1\1", word.text)
-        run = run + 1 if kept and kept[-1].text == text else 1
-        longest = 1 if text in MASKS or " " in text else 3
-        if run > longest and not text.isalnum():
-            kept[-1] = Word(text, kept[-1].start, word.end, kept[-1].glued)
+        text = _shortened(word.text)
+        run = run + 1 if text == previous else 1
+        previous = text
+        if run > 1 and not text.isalnum() and run > (1 if text in MASKS or " " in text else 3):
+            kept[-1] = kept[-1]._replace(end=word.end)
+            cut |= text not in MASKS
+        elif text != word.text:
+            kept.append(word._replace(text=text))
+            cut = True
         else:
-            kept.append(Word(text, word.start, word.end, word.glued))
-    return kept
+            kept.append(word)
+    return kept, cut
 
 
 def _leads(words: Sequence[Word]) -> list[int]:
@@ -308,10 +345,17 @@ def join(words: Sequence[Word]) -> str:
 
 def _trace_back(later: Sequence[Word], earlier: Sequence[Word]) -> list[Word]:
     """Words of a later pass with their spans in the source of the earlier one."""
-    spans: list[tuple[int, int]] = []
+    starts: list[int] = []
+    ends: list[int] = []
     for lead, word in zip(_leads(earlier), earlier, strict=True):
-        spans.extend([(word.start, word.end)] * (lead + len(word.text)))
-    return [Word(w.text, spans[w.start][0], spans[w.end - 1][1], w.glued) if w.end > w.start else w for w in later]
+        starts.extend([word.start] * (lead + len(word.text)))
+        ends.extend([word.end] * (lead + len(word.text)))
+    return _located(later, starts, ends)
+
+
+def _located(words: Sequence[Word], starts: Sequence[int], ends: Sequence[int]) -> list[Word]:
+    """Words of a text with their spans in what its characters came from."""
+    return [w._replace(start=starts[w.start], end=ends[w.end - 1]) if w.end > w.start else w for w in words]
 
 
 def _first_handle(text: str, brands: Brands) -> str:

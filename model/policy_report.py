@@ -35,8 +35,7 @@ def check_policy(path: Path | None) -> str:
         outcome = f"alone at probability {CLEAR:g}: {alone.score:.1f}, {alone.level}, queue {alone.queue}"
         lines.append(f"  {intent:<17}{weight:>6g} x probability   {outcome}")
     lines.append("keyword rules" if settings.keywords else "no keyword rules")
-    for rule in settings.keywords:
-        lines.append(f"  {rule.name:<17}{rule.points:>6g} for any of: {', '.join(rule.words)}")
+    lines += [f"  {rule.name:<17}{rule.points:>6g} for any of: {', '.join(rule.words)}" for rule in settings.keywords]
     lines += ["author and time", *(f"  {line}" for line in _scale_lines(settings))]
     lines.append("levels, by the score before waiting points")
     for level, threshold, deadline in zip(LEVELS, settings.thresholds, settings.deadlines, strict=True):

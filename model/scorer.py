@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -81,7 +82,7 @@ class Scorer:
             logits=log_odds,
             truncated=truncated,
             target=normalised.target,
-            brand_key=self.brands.key(normalised.target) if normalised.target else None,
+            brand_key=self.brands.target(normalised.target).key if normalised.target else None,
         )
 
     def read_all(self, pairs: Iterable[tuple[str, str | None]]) -> Iterator[Reading]:
@@ -96,16 +97,13 @@ class Scorer:
         """
         words = normalise(text, brand, self.brands).words
         whole = self._logits(self.encoder.encode(words)[0])
-        # Every word is at least one token, so none beyond these can be in what the model reads.
         limit = self.encoder.max_tokens
-        positions = [
-            position
-            for position, word in enumerate(words)
-            if word.end > word.start and (word.text in MASKS or any(map(str.isalnum, word.text)))
-            if position < limit or position >= len(words) - limit
-        ]
-        drops = {position: self._drops(whole, words, position) for position in positions}
-        return {intent: _top_words(text, words, drops, INTENTS.index(intent)) for intent in intents}
+        parts = _parts(words)
+        if len(parts) > 2 * limit:
+            # Each is at least one token, so none beyond these can be in what the model reads.
+            parts = [*parts[:limit], *parts[-limit:]]
+        drops = {words[part.start][1:3]: self._drops(whole, words, part) for part in parts}
+        return {intent: _top_words(text, drops, INTENTS.index(intent)) for intent in intents}
 
     def session_inputs(self, text: str, brand: str | None) -> dict[str, NDArray[np.int64]]:
         """What ``read`` gives the session for a mention: ``input_ids`` and ``attention_mask`` of shape (1, tokens)."""
@@ -115,15 +113,14 @@ class Scorer:
         (logits,) = self.session.run(None, _inputs(ids))
         return tuple(float(value) for value in logits[0])
 
-    def _drops(self, whole: tuple[float, ...], words: Sequence[Word], position: int) -> tuple[float, ...]:
-        rest = self._logits(self.encoder.encode([*words[:position], *words[position + 1 :]])[0])
+    def _drops(self, whole: tuple[float, ...], words: Sequence[Word], part: range) -> tuple[float, ...]:
+        rest = self._logits(self.encoder.encode([*words[: part.start], *words[part.stop :]])[0])
         return tuple(before - after for before, after in zip(whole, rest, strict=True))
 
 
 def usable_cores() -> int:
     """CPU cores that this process may run on, at least 1: as many threads as are worth having."""
-    cores = os.process_cpu_count() if hasattr(os, "process_cpu_count") else len(os.sched_getaffinity(0))
-    return cores or 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def in_order(work: Callable[[Item], Answer], items: Iterable[Item]) -> Iterator[Answer]:
@@ -157,17 +154,21 @@ def _inputs(ids: Sequence[int]) -> dict[str, NDArray[np.int64]]:
     return {"input_ids": row, "attention_mask": np.ones_like(row)}
 
 
-def _top_words(
-    text: str, words: Sequence[Word], drops: dict[int, tuple[float, ...]], column: int
-) -> list[dict[str, Any]]:
-    ranked = sorted(drops, key=lambda position: -drops[position][column])[:_TOP_WORDS]
+def _parts(words: Sequence[Word]) -> list[range]:
+    """Positions of what can be a reason: words with a letter or digit; those of one span (an emoji's) go together."""
+    together = (list(group) for _, group in groupby(range(len(words)), key=lambda position: words[position][1:3]))
     return [
-        {
-            "word": text[words[position].start : words[position].end],
-            "start": words[position].start,
-            "end": words[position].end,
-            "drop": round(drops[position][column], 3),
-        }
-        for position in ranked
-        if drops[position][column] > 0
+        range(positions[0], positions[-1] + 1)
+        for positions in together
+        if words[positions[0]].end > words[positions[0]].start
+        if any(words[position].text in MASKS or any(map(str.isalnum, words[position].text)) for position in positions)
+    ]
+
+
+def _top_words(text: str, drops: Mapping[tuple[int, int], tuple[float, ...]], column: int) -> list[dict[str, Any]]:
+    ranked = sorted(drops, key=lambda span: -drops[span][column])[:_TOP_WORDS]
+    return [
+        {"word": text[start:end], "start": start, "end": end, "drop": round(drops[start, end][column], 3)}
+        for start, end in ranked
+        if round(drops[start, end][column], 3) > 0
     ]

@@ -77,4 +77,4 @@ class Triage:
 
 def _utc(moment: datetime | None) -> str | None:
     """ISO 8601 in UTC with a "Z", to the second."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if moment else None
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z" if moment else None

@@ -7,7 +7,6 @@ Leaves out the formats of files (``data.files``), what a result holds (``model.t
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -67,22 +66,20 @@ def score_file(job: BulkJob) -> int:
     place only when it is whole: a job that fails or is interrupted leaves what was there before.
 
     Returns:
-        Exit status: 0 all scored, 3 some rows rejected, 1 nobody reads stdout any more.
+        Exit status: 0 all scored, 3 some rows rejected.
 
     Raises:
         FirstreplyError: a file that cannot be used.
+        BrokenPipeError: nobody reads stdout any more.
     """
     output = job.output or _default_output(job.input)
     rejects = f"{output}.rejects.jsonl"
     if job.input != "-" and Path(job.input).resolve() in (Path(output).resolve(), Path(rejects).resolve()):
         raise FileError(f"{job.input}: would be read and written at once; give another -o OUTPUT")
+    if output == "-":
+        return _score(job, output, rejects)
     with file_errors(output):
-        try:
-            return _score(job, output, rejects)
-        except BrokenPipeError:
-            # What is still buffered has nowhere to go; without this Python complains about it when it exits.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 1
+        return _score(job, output, rejects)
 
 
 def _score(job: BulkJob, output: str, rejects: str) -> int:

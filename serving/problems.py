@@ -48,6 +48,7 @@ class UnexpectedErrors:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection (ASGI)."""
         try:
             await self.app(scope, receive, send)
         except ClientDisconnect:

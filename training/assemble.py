@@ -17,8 +17,9 @@ from sklearn.metrics import average_precision_score, precision_recall_fscore_sup
 from data.schema import INTENTS, LabelledMention
 from model.bundle import BRANDS, CARD, CUTS, MODEL, TOKENIZER, Calibration, write_manifest
 from model.scorer import Scorer
-from training.calibrate import Floats, fit_calibration, fit_cuts, probabilities
+from training.calibrate import fit_calibration, fit_cuts, probabilities
 from training.card import model_card
+from training.examples import Floats, labels_of
 
 IDENTITY = Calibration((1.0,) * len(INTENTS), (0.0,) * len(INTENTS))
 
@@ -65,12 +66,6 @@ def assemble(
     (folder / CARD).write_text(model_card(manifest), encoding="utf-8")
     write_manifest(folder, manifest)
     return figures
-
-
-def labels_of(mentions: Sequence[LabelledMention]) -> Floats:
-    """Labels of shape (mentions, intents): 1, 0, and -1 where unknown."""
-    rows = [[-1.0 if label is None else float(label) for label in mention.labels] for mention in mentions]
-    return np.array(rows, dtype=np.float64).reshape(-1, len(INTENTS))
 
 
 def figures_of(values: Floats, truth: Floats, thresholds: Floats) -> dict[str, Any]:

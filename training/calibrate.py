@@ -15,8 +15,8 @@ from sklearn.linear_model import LogisticRegression
 
 from data.schema import INTENTS
 from model.bundle import Calibration, probability
+from training.examples import Floats
 
-Floats = NDArray[np.float64]
 PRECISION_CUTS = {"p70": 0.70, "p80": 0.80, "p90": 0.90, "p95": 0.95}
 _FEWEST = 5
 """Known positives and negatives below which an intent keeps its logits as they are, and labels asserted for a cut."""

@@ -32,7 +32,7 @@ def model_card(manifest: Mapping[str, Any]) -> str:
             "",
             "## How it was made",
             "",
-            f"Fine-tuned from `{base}` with `firstreply train`; {manifest['quantisation']}. Texts are read up to"
+            f"Fine-tuned from `{base}` with `firstreply train`{_teachers(manifest)}; {manifest['quantisation']}. Texts are read up to"
             f" {manifest['max_tokens']} tokens (head and tail of longer ones). The recipe, every threshold and every"
             " hash are in `bundle.json`.",
             "",
@@ -59,6 +59,11 @@ def model_card(manifest: Mapping[str, Any]) -> str:
             "",
         ]
     )
+
+
+def _teachers(manifest: Mapping[str, Any]) -> str:
+    bases = ", ".join(f"`{row['base_model']}`" for row in manifest["teachers"])
+    return f", taught by bundles fine-tuned from {bases}" if bases else ""
 
 
 def _licences(data: list[Mapping[str, Any]]) -> list[str]:

@@ -5,25 +5,42 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from datasets import Dataset
+from numpy.typing import NDArray
 
-from data.schema import LabelledMention
+from data.schema import INTENTS, LabelledMention
 from model.brands import Brands
 from model.encoding import Encoder
 from model.normalise import normalise
 from training.network import UNKNOWN
 
+Floats = NDArray[np.float64]
+
 
 def to_dataset(
-    mentions: Sequence[LabelledMention], weights: Sequence[float], encoder: Encoder, brands: Brands
+    mentions: Sequence[LabelledMention], targets: Floats, weights: Sequence[float], encoder: Encoder, brands: Brands
 ) -> Dataset:
-    """One example per mention: ``input_ids``, ``length``, ``labels`` (1, 0, ``UNKNOWN``) and ``weight``."""
+    """One example per mention: ``input_ids``, ``length``, ``labels`` and ``weight``.
+
+    ``targets`` of shape (mentions, intents) are 0 to 1, or ``UNKNOWN``.
+    """
     ids = [encoder.encode(normalise(mention.text, mention.target, brands).words)[0] for mention in mentions]
-    labels = [[UNKNOWN if label is None else float(label) for label in mention.labels] for mention in mentions]
     return Dataset.from_dict(
-        {"input_ids": ids, "length": [len(item) for item in ids], "labels": labels, "weight": list(weights)}
+        {"input_ids": ids, "length": [len(item) for item in ids], "labels": targets.tolist(), "weight": list(weights)}
     )
+
+
+def labels_of(mentions: Sequence[LabelledMention]) -> Floats:
+    """Labels of shape (mentions, intents): 1, 0, and ``UNKNOWN``."""
+    rows = [[UNKNOWN if label is None else float(label) for label in mention.labels] for mention in mentions]
+    return np.array(rows, dtype=np.float64).reshape(-1, len(INTENTS))
+
+
+def distilled(labels: Floats, taught: Floats, share: float) -> Floats:
+    """Targets for a student: known labels mixed with the teachers' probabilities, unknown ones replaced by them."""
+    return np.where(labels >= 0, (1 - share) * labels + share * taught, taught)
 
 
 class PadToLongest:
@@ -33,6 +50,7 @@ class PadToLongest:
         self.padding_id = padding_id
 
     def __call__(self, examples: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """Ids, mask, labels and weights of a batch."""
         # A multiple of 8 keeps the number of shapes small, which matrix libraries prepare one by one.
         longest = -(-max(len(example["input_ids"]) for example in examples) // 8) * 8
         ids = torch.full((len(examples), longest), self.padding_id)

@@ -46,7 +46,7 @@ def export_fp32(network: IntentNetwork, path: Path) -> None:
         warnings.simplefilter("ignore")  # the tracing exporter's notes on deprecation and on shapes
         raw = Path(folder) / "raw.onnx"
         torch.onnx.export(
-            _Logits(network),
+            _Logits(network).eval(),
             (ids, torch.ones_like(ids)),
             str(raw),
             input_names=names,

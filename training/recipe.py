@@ -43,6 +43,10 @@ class Recipe(BaseModel):
     max_tokens: Annotated[int, Field(ge=16, le=512)] = 96
     source_weights: dict[str, Annotated[float, Field(ge=0)]] = {}
     """Weight in the loss of the mentions of a source, by name; 1 where not named."""
+    stratum_weights: dict[str, Annotated[float, Field(ge=0)]] = {}
+    """The same by stratum; a mention has the product of both."""
+    distillation: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """With teachers: their share in the target of a label that is known; where it is not, they are the target."""
     patience: Annotated[int, Field(ge=1)] = 2
     """Epochs without a better dev average precision after which training stops."""
     seed: int = 13

@@ -24,12 +24,13 @@ from data.schema import INTENTS, LabelledMention
 from data.sources import SOURCES
 from data.splits import split_by_brand
 from model.brands import DEFAULT_BRANDS, Brands
-from model.bundle import MODEL
+from model.bundle import MODEL, Bundle
 from model.encoding import Encoder
 from model.errors import FirstreplyError
+from model.scorer import Scorer
 from training.assemble import Parts, assemble
 from training.base import load_base
-from training.examples import to_dataset
+from training.examples import Floats, distilled, labels_of, to_dataset
 from training.export import QUANTISATION, export_fp32, quantise
 from training.fit import FitInputs, fit, positive_weights, use_bfloat16
 from training.network import IntentNetwork, add_masks
@@ -54,6 +55,8 @@ class TrainJob:
     dev: Path | None = None
     """Labelled mentions of other brands; without it, some brands of ``train`` are set aside."""
     brands: Path | None = None
+    teachers: tuple[Path, ...] = ()
+    """Bundles to learn from as well: from the mean of their probabilities. They teach mentions without labels too."""
     exclude_sources: tuple[str, ...] = ()
     """Mentions whose ``source`` is one of these are left out."""
     name: str = "firstreply"
@@ -77,14 +80,14 @@ def train(job: TrainJob) -> int:
     tokenizer.save_pretrained(run / "tokenizer")
     encoder = Encoder.load(run / "tokenizer" / "tokenizer.json", recipe.max_tokens)
     _say(f"reading {len(training):,} train and {len(dev):,} dev mentions")
-    weights = [recipe.source_weights.get(mention.source, 1.0) for mention in training]
-    examples = to_dataset(training, weights, encoder, brands)
-    network = IntentNetwork(
-        encoder_network, recipe.dropout, positive_weights(np.array(examples["labels"]), recipe.positive_weight)
-    )
+    labels = labels_of(training)
+    targets = distilled(labels, _taught(job, training, run), recipe.distillation) if job.teachers else labels
+    examples = to_dataset(training, targets, [_weight(mention, recipe) for mention in training], encoder, brands)
+    dev_examples = to_dataset(dev, labels_of(dev), [1.0] * len(dev), encoder, brands)
+    network = IntentNetwork(encoder_network, recipe.dropout, positive_weights(labels, recipe.positive_weight))
     _say(f"training for {recipe.epochs:g} epochs in {'bfloat16' if use_bfloat16(recipe) else 'float32'}")
     padding = tokenizer.pad_token_id or 0
-    fit(network, recipe, FitInputs(examples, to_dataset(dev, [1.0] * len(dev), encoder, brands), padding, run))
+    fit(network, recipe, FitInputs(examples, dev_examples, padding, run))
     _say("exporting to ONNX, fusing, quantising")
     export_fp32(network, run / "fp32.onnx")
     quantise(run / "fp32.onnx", run / MODEL)
@@ -94,6 +97,7 @@ def train(job: TrainJob) -> int:
         "base_model": recipe.base,
         "max_tokens": recipe.max_tokens,
         "data": _provenance(training),
+        "teachers": [_teacher(folder) for folder in job.teachers],
         "recipe": recipe.model_dump(),
     }
     tokenizer_file = run / "tokenizer" / "tokenizer.json"
@@ -110,7 +114,9 @@ def train(job: TrainJob) -> int:
 
 def _mentions(job: TrainJob) -> tuple[list[LabelledMention], list[LabelledMention]]:
     """Mentions to train on and dev mentions of other brands, each with at least one known label."""
-    training = [mention for path in job.train for mention in _labelled(path)]
+    training = [
+        mention for path in job.train for mention in (read_labelled(path) if job.teachers else _labelled(path))
+    ]
     known = {mention.source for mention in training}
     for source in job.exclude_sources:
         if source not in known:
@@ -149,11 +155,30 @@ def _labelled(path: Path) -> list[LabelledMention]:
     return labelled
 
 
+def _taught(job: TrainJob, mentions: Sequence[LabelledMention], run: Path) -> Floats:
+    """Mean probabilities of the teachers, shape (mentions, intents); kept in ``run`` for a run that resumes."""
+    kept = run / "taught.npy"
+    if kept.is_file():
+        return np.asarray(np.load(kept), dtype=np.float64)
+    total = np.zeros((len(mentions), len(INTENTS)))
+    for folder in job.teachers:
+        _say(f"asking the teacher {folder}")
+        readings = Scorer.load(folder).read_all((mention.text, mention.target) for mention in mentions)
+        total += np.array([reading.probabilities for reading in readings])
+    np.save(kept, total / len(job.teachers))
+    return total / len(job.teachers)
+
+
+def _weight(mention: LabelledMention, recipe: Recipe) -> float:
+    return recipe.source_weights.get(mention.source, 1.0) * recipe.stratum_weights.get(mention.stratum, 1.0)
+
+
 def _run_folder(
     job: TrainJob, brands: Brands, training: Sequence[LabelledMention], dev: Sequence[LabelledMention]
 ) -> Path:
     """Folder of checkpoints beside OUT: kept from a killed run of the very same job, else begun anew."""
-    digest = hashlib.sha256(f"{job.recipe.model_dump_json()} {brands.sha256}".encode())
+    teachers = [Bundle.load(folder).sha256 for folder in job.teachers]
+    digest = hashlib.sha256(f"{job.recipe.model_dump_json()} {brands.sha256} {teachers}".encode())
     for mention in (*training, *dev):
         digest.update(mention.model_dump_json().encode("utf-8", "surrogatepass"))
     job_file = job.out.with_name(job.out.name + ".run") / "job.json"
@@ -178,6 +203,11 @@ def _finish(out: Path, parts: Parts, dev: Sequence[LabelledMention]) -> dict[str
         shutil.rmtree(out)
     building.rename(out)
     return figures
+
+
+def _teacher(folder: Path) -> dict[str, str]:
+    bundle = Bundle.load(folder)
+    return {"name": bundle.name, "version": bundle.version, "base_model": bundle.base_model, "sha256": bundle.sha256}
 
 
 def _provenance(mentions: Sequence[LabelledMention]) -> list[dict[str, Any]]:

@@ -126,7 +126,8 @@ def texts(path: Path) -> dict[int, str]:
 def test_bad_csv_rows_cost_themselves_alone(tmp_path: Path) -> None:
     path = tmp_path / "in.csv"
     path.write_bytes(
-        b'\xef\xbb\xbftext,id\n"two\nlines",1\n\ntoo,many,cells\nfew\ncaf\xe9,2\n"stray" quote,3\nnul\x00,4\nend,5\n"open,6\n'
+        b'\xef\xbb\xbftext,id\n"two\nlines",1\n\ntoo,many,cells\nfew\ncaf\xe9,2\n'
+        b'"stray" quote,3\nnul\x00,4\nend,5\n"open,6\n'
     )
     assert texts(path) == {1: "two\nlines", 6: "nul\x00", 7: "end"}
     found = reasons(path)

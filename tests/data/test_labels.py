@@ -42,8 +42,15 @@ def test_copies_of_a_post_have_one_hash() -> None:
 def test_labels_are_written_without_text_and_join_again(tmp_path: Path) -> None:
     ours = [
         mention("airline:7", "secret words &amp; more", labels=(0, 1, None, 0, 0), stratum="natural"),
-        mention("airline:7@rival", "secret words &amp; more", brand="Rival", brand_key="rival", labels=(1, 0, 0, 0, 0), stratum="other_target"),
-    ]  # fmt: skip
+        mention(
+            "airline:7@rival",
+            "secret words &amp; more",
+            brand="Rival",
+            brand_key="rival",
+            labels=(1, 0, 0, 0, 0),
+            stratum="other_target",
+        ),
+    ]
     path = exported(tmp_path, ours)
     assert "secret" not in path.read_text()
     download = [mention("airline:7", "secret   words & more", channel="twitter", labels=(1, 0, 1, None, None))]

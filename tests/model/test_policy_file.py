@@ -181,7 +181,7 @@ def test_every_problem_is_said_at_once_in_the_order_of_the_file(write: Write) ->
         "  line 6: [weights] prais: unknown key; did you mean praise? allowed: " + ", ".join(INTENTS),
         "  line 11: [levels] high: 70 must be below urgent = 60: thresholds fall from level to level",
         "  line 26: [[keyword]] 1 words: "
-        + 'must be a list with at least one text, none of them empty: words = ["…"], not []',
+        'must be a list with at least one text, none of them empty: words = ["…"], not []',
         "  line 33: [[keyword]] 2 name: 'mad' is the name of an earlier rule",
         "  line 37: [[route]] 2 queue: 'legal' does not exist; allowed: care, sales",
     ]

@@ -1,0 +1,154 @@
+"""Training end to end on a tiny encoder: what is written, what is refused, and a run that is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from data.files import read_labelled, write_labelled
+from data.schema import INTENTS, FileError
+from model.bundle import Bundle
+from model.scorer import Scorer
+from training.base import load_base
+from training.export import export_fp32
+from training.network import IntentNetwork, add_masks
+from training.recipe import RecipeError, load_recipe
+from training.train import TrainingError, TrainJob, train
+
+ROOT = Path(__file__).parents[2]
+SAMPLE = ROOT / "data" / "sample"
+
+
+@pytest.fixture
+def job(tiny_base: Path, tmp_path: Path) -> TrainJob:
+    recipe = load_recipe(None, base=str(tiny_base), epochs=1, precision="float32")
+    return TrainJob(train=(SAMPLE / "train.csv",), out=tmp_path / "bundle", recipe=recipe)
+
+
+def test_onnx_gives_the_logits_of_torch(tiny_base: Path, tmp_path: Path) -> None:
+    encoder, tokenizer = load_base(str(tiny_base))
+    add_masks(encoder, tokenizer)
+    network = IntentNetwork(encoder, dropout=0.1).eval()
+    export_fp32(network, tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
+    for shape in ((1, 1), (1, 17), (3, 40)):
+        ids = torch.randint(5, len(tokenizer), shape)
+        mask = torch.ones_like(ids)
+        mask[0, shape[1] // 2 + 1 :] = 0
+        with torch.no_grad():
+            expected = network.logits(ids, mask).numpy()
+        (found,) = session.run(None, {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})
+        assert np.abs(found - expected).max() < 1e-4
+
+
+def test_bundle_says_what_it_is(tiny_bundle: Path, tiny_base: Path) -> None:
+    bundle = Bundle.load(tiny_bundle)
+    manifest = json.loads((tiny_bundle / "bundle.json").read_text())
+    assert bundle.base_model == str(tiny_base)
+    assert bundle.data[0]["name"] == "sample"
+    assert bundle.data[0]["mentions"] == len(read_labelled(SAMPLE / "train.csv"))
+    assert manifest["recipe"]["epochs"] == 4
+    assert bundle.figures["dev"]["all"]["mentions"] == len(read_labelled(SAMPLE / "heldout.csv"))
+    assert not (tiny_bundle.parent / "bundle.run").exists()
+    card = (tiny_bundle / "MODEL_CARD.md").read_text()
+    assert all(f"| {intent} |" in card for intent in INTENTS)
+
+
+def test_it_learns(tiny_bundle: Path) -> None:
+    """Even a tiny random encoder beats asserting everything: average precision above each intent's prevalence."""
+    part = Bundle.load(tiny_bundle).figures["dev"]["all"]
+    for row in part["intents"].values():
+        assert row["average_precision"] > 1.5 * row["support"] / part["mentions"]
+
+
+def test_same_seed_same_bundle(job: TrainJob, tmp_path: Path) -> None:
+    train(job)
+    train(replace(job, out=tmp_path / "again"))
+    first, second = (Scorer.load(folder) for folder in (job.out, tmp_path / "again"))
+    assert first.read("my order never came", None) == second.read("my order never came", None)
+
+
+def test_without_a_dev_file_whole_brands_are_set_aside(job: TrainJob, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(job) == 0
+    output = capsys.readouterr()
+    assert "dev, all:" in output.out
+    assert "epoch 1: dev macro average precision" in output.err
+    trained = sum(row["mentions"] for row in Bundle.load(job.out).data)
+    dev = Bundle.load(job.out).figures["dev"]["all"]["mentions"]
+    assert trained + dev == len(read_labelled(SAMPLE / "train.csv"))
+
+
+def test_brands_on_both_sides_are_said(job: TrainJob, capsys: pytest.CaptureFixture[str]) -> None:
+    train(replace(job, dev=SAMPLE / "train.csv"))
+    assert "brands of" in capsys.readouterr().err
+
+
+def test_too_little_to_learn_from(job: TrainJob, tmp_path: Path) -> None:
+    write_labelled(tmp_path / "few.csv", read_labelled(SAMPLE / "train.csv")[:7])
+    with pytest.raises(TrainingError, match="too few"):
+        train(replace(job, train=(tmp_path / "few.csv",), dev=SAMPLE / "heldout.csv"))
+
+
+def test_unknown_source(job: TrainJob) -> None:
+    with pytest.raises(TrainingError, match="--exclude-source twcs.*sources are sample"):
+        train(replace(job, exclude_sources=("twcs",)))
+
+
+def test_missing_file(job: TrainJob, tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="absent.csv"):
+        train(replace(job, train=(tmp_path / "absent.csv",)))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epoch = 3", "epoch.*settings are base, epochs"),
+        ("epochs = -1", "epochs.*greater than 0"),
+        ("epochs = [", "not TOML"),
+    ],
+)
+def test_recipe_with_a_mistake(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "recipe.toml").write_text(text)
+    with pytest.raises(RecipeError, match=message):
+        load_recipe(tmp_path / "recipe.toml")
+
+
+def test_recipe_file_and_options_on_top(tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text("epochs = 2\nbatch_size = 8\n")
+    recipe = load_recipe(tmp_path / "recipe.toml", epochs=5, seed=None)
+    assert (recipe.epochs, recipe.batch_size, recipe.seed) == (5, 8, 13)
+
+
+def test_killed_run_goes_on_where_it_was(job: TrainJob, tiny_base: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(f'base = "{tiny_base}"\nepochs = 40\npatience = 40\nprecision = "float32"\n')
+    command = [sys.executable, "firstreply.py", "train", "--train", str(SAMPLE / "train.csv")]
+    command += ["--recipe", str(recipe), "--out", str(tmp_path / "bundle")]
+    run = tmp_path / "bundle.run"
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 120
+        while not list(run.glob("checkpoint-*/trainer_state.json")) and time.monotonic() < deadline:
+            assert process.poll() is None
+            time.sleep(0.05)
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    assert not (tmp_path / "bundle").exists()
+    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    assert f"resuming from {run}" in again.stderr
+    assert "epoch 1: " not in again.stderr
+    assert "epoch 40: " in again.stderr
+    assert Bundle.load(tmp_path / "bundle").figures["dev"]
