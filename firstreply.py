@@ -8,8 +8,9 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeAlias
 
-from data.schema import FirstreplyError, Mention, MentionError, mention_from_row
+from data.schema import MENTION_FIELDS, FirstreplyError, Mention, MentionError, mention_from_row
 from model.bundle import CUTS, DEFAULT_BUNDLE
 
 Handler = Callable[[argparse.Namespace], int]
@@ -142,6 +143,8 @@ def _data_build(options: argparse.Namespace) -> int:
             raw=options.raw,
             corpora=options.corpora,
             labelled=tuple(options.labelled),
+            sources=tuple(options.source),
+            unlabelled=options.unlabelled,
             dev_fraction=options.dev_fraction,
             seed=options.seed,
             key=Brands.load(options.brands).key,
@@ -202,10 +205,7 @@ def _policy_replay(options: argparse.Namespace) -> int:
 
 
 def _mention(options: argparse.Namespace) -> Mention:
-    row = {
-        name: getattr(options, name)
-        for name in ("text", "brand", "channel", "created_at", "followers", "lifetime_value", "purchases", "satisfaction")
-    }
+    row = {name: getattr(options, name) for name in MENTION_FIELDS if name != "id"}
     try:
         return mention_from_row(row, "1")
     except MentionError as error:
@@ -235,7 +235,7 @@ def _parser() -> argparse.ArgumentParser:
 
     train = _command(commands, "train", _train, "fine-tune an encoder on labelled mentions into a bundle", "train")
     train.add_argument("--train", type=Path, nargs="+", required=True, metavar="FILE", help="labelled mentions")
-    train.add_argument("--dev", type=Path, metavar="FILE", help="labelled mentions of other brands (default: set aside)")
+    train.add_argument("--dev", type=Path, metavar="FILE", help="the same, of other brands (default: set aside)")
     train.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="folder of the new bundle")
     train.add_argument("--recipe", type=Path, metavar="FILE", help="TOML file with settings of training/recipe.py")
     train.add_argument("--base", metavar="MODEL", help="pre-trained encoder: hub id or folder")
@@ -255,7 +255,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--name", default="firstreply", help="name of the bundle (default %(default)s)")
     train.add_argument("--model-version", default="0.1.0", help="its version (default %(default)s)")
-    train.add_argument("--keep-fp32", action="store_true", help="also write the bundle before quantisation, BUNDLE-fp32")
+    train.add_argument("--keep-fp32", action="store_true", help="also write the float32 bundle, BUNDLE-fp32")
 
     evaluate = _command(commands, "evaluate", _evaluate, "measure a bundle on labelled mentions", "report")
     _bundle(evaluate)
@@ -269,8 +269,8 @@ def _parser() -> argparse.ArgumentParser:
 
     bench = _command(commands, "bench", _bench, "measure speed side by side; the last line is JSON", "train")
     _bundle(bench)
-    bench.add_argument("--data", type=Path, metavar="FILE", help="mentions to use (default: the sample, at real lengths)")
-    bench.add_argument("--mentions", type=_count, default=10_000, help="mentions of the file scored (default %(default)s)")
+    bench.add_argument("--data", type=Path, metavar="FILE", help="mentions (default: the sample, at real lengths)")
+    bench.add_argument("--mentions", type=_count, default=10_000, help="mentions of the file (default %(default)s)")
     bench.add_argument("--requests", type=_count, default=300, help="single mentions over HTTP (default %(default)s)")
     bench.add_argument("--repeats", type=_count, default=3, help="turns of the bulk scorers (default %(default)s)")
     bench.add_argument("--base", metavar="MODEL", help="encoder of the pipeline (default: the bundle's base model)")
@@ -280,6 +280,8 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("--raw", type=Path, metavar="DIR", help="folder of corpora as published")
     build.add_argument("--corpora", type=Path, metavar="DIR", help="folder of normalised corpora")
     build.add_argument("--labelled", type=Path, nargs="+", default=[], metavar="FILE", help="labelled files to add")
+    build.add_argument("--source", nargs="+", default=[], metavar="NAME", help="corpora to take (default: all)")
+    build.add_argument("--unlabelled", action="store_true", help="also mentions without labels, for train --teacher")
     build.add_argument("--out", type=Path, required=True, metavar="FILE", help="training file to write")
     build.add_argument("--dev", type=Path, metavar="FILE", help="dev file to write; its brands stay out of the other")
     build.add_argument("--dev-fraction", type=_share, metavar="SHARE", help="split by brand (default: our dev labels)")
@@ -318,7 +320,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-Commands = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _command(
@@ -336,7 +338,7 @@ def _group(commands: Commands, name: str, what: str) -> Commands:
 
 def _bundle(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--bundle", type=Path, default=DEFAULT_BUNDLE, metavar="DIR", help="bundle folder (default: the one that comes along)"
+        "--bundle", type=Path, default=DEFAULT_BUNDLE, metavar="DIR", help="default: the bundle that comes along"
     )
 
 

@@ -33,6 +33,10 @@ class BuildJob:
     """Folder of normalised corpora."""
     labelled: tuple[Path, ...] = ()
     """Files of labelled mentions to add."""
+    sources: tuple[str, ...] = ()
+    """Names of the corpora to take; empty: all of them."""
+    unlabelled: bool = False
+    """Also take mentions that no label is known of, for a training run with teachers."""
     labels: Path = LABELS
     """Folder of our labels, ``train.csv`` and ``dev.csv``."""
     dev_fraction: float | None = None
@@ -56,6 +60,9 @@ def build(job: BuildJob) -> int:
     """
     if job.dev_fraction is not None and not 0 < job.dev_fraction < 1:
         raise FileError(f"{job.out}: the dev fraction is between 0 and 1, not {job.dev_fraction}")
+    unknown = set(job.sources) - set(SOURCES)
+    if unknown:
+        raise FileError(f"there is no corpus {', '.join(sorted(unknown))}; known are {', '.join(SOURCES)}")
     train_labels = list(read_labels(job.labels / "train.csv"))
     dev_labels = list(read_labels(job.labels / "dev.csv"))
     keys = {label.mention.target: label.mention.brand_key for label in chain(train_labels, dev_labels)}
@@ -65,16 +72,18 @@ def build(job: BuildJob) -> int:
     others = [mention for path in job.labelled for mention in read_labelled(path)]
     print(f"{'source':12}{'joined':>8}{'missing':>9}{'other text':>12}{'corpus only':>13}")
     for source in SOURCES.values():
+        if job.sources and source.name not in job.sources:
+            continue
         mentions = _mentions(job, source)
         if mentions is None:
             continue
         in_train = [label for label in train_labels if label.mention.source == source.name]
         in_dev = [label for label in dev_labels if label.mention.source == source.name]
-        corpus_labelled: list[LabelledMention] = []
-        join = join_labels([*in_train, *in_dev], _noting_labelled(mentions, corpus_labelled))
+        noted: list[LabelledMention] = []
+        join = join_labels([*in_train, *in_dev], _noting(mentions, noted, job.unlabelled))
         ours_train += [mention for index, mention in join.mentions.items() if index < len(in_train)]
         ours_dev += [mention for index, mention in join.mentions.items() if index >= len(in_train)]
-        rest = [mention for mention in corpus_labelled if mention.id not in join.posts]
+        rest = [mention for mention in noted if mention.id not in join.posts]
         others += rest
         counts = (len(join.mentions), len(join.missing), len(join.mismatched), len(rest))
         print("{:12}{:8}{:9}{:12}{:13}".format(source.name, *counts))
@@ -122,10 +131,12 @@ def _mentions(job: BuildJob, source: Source) -> Iterator[LabelledMention] | None
     return None
 
 
-def _noting_labelled(mentions: Iterable[LabelledMention], noted: list[LabelledMention]) -> Iterator[LabelledMention]:
-    """The mentions as they come; those that their corpus labels are noted, the many others need no memory."""
+def _noting(
+    mentions: Iterable[LabelledMention], noted: list[LabelledMention], unlabelled: bool
+) -> Iterator[LabelledMention]:
+    """The mentions as they come; those that their corpus labels (or all) are noted, the others need no memory."""
     for mention in mentions:
-        if any(label is not None for label in mention.labels):
+        if unlabelled or any(label is not None for label in mention.labels):
             noted.append(mention)
         yield mention
 

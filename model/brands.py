@@ -41,7 +41,8 @@ _LONGEST_HANDLE = 50
 """Letters of the longest name that can have affixes; networks allow 15 to 30 for a handle."""
 _LONGEST_LISTED = 10
 """Words of the longest listed name that is looked for at the beginning of a longer one."""
-_LONGEST_REMEMBERED = 200
+_LONGEST_SOUGHT = 200
+"""Characters of a name as given that may be remembered, or be found in pieces."""
 _SHORTEST_IN_HASHTAG = 4
 _MOST_SPELLINGS = 4
 """Parts between brackets of a name as given; what is left is one part."""
@@ -176,7 +177,7 @@ class Brands:
 
     def target(self, name: str) -> Target:
         """What stands for ``name``, the target brand, in a text (remembered for the 4,096 latest names)."""
-        return self._remembered(name) if len(name) <= _LONGEST_REMEMBERED else self._target(name)
+        return self._remembered(name) if len(name) <= _LONGEST_SOUGHT else self._target(name)
 
     def _target(self, name: str) -> Target:
         if name == PLACEHOLDER:
@@ -208,7 +209,9 @@ def _prefixes(surfaces: Iterable[str]) -> frozenset[str]:
 
 
 def _possessives(names: Iterable[str]) -> frozenset[str]:
-    return frozenset(brand_key(name[: tail.end()]) for name in names for tail in POSSESSIVE.finditer(name))
+    return frozenset(
+        brand_key(name[: tail.end()]) for name in names for tail in POSSESSIVE.finditer(name[:_LONGEST_SOUGHT])
+    )
 
 
 def _without_care(surface: str) -> str:

@@ -71,7 +71,7 @@ def serve(settings: ServeSettings) -> int:
     listener = _listener(settings.host, settings.port)
     config = uvicorn.Config(
         create_app(triage, settings.limits),
-        loop="uvloop",
+        loop="asyncio",
         http="httptools",
         ws="none",
         lifespan="on",

@@ -37,7 +37,7 @@ def load_base(base: str, attention_dropout: float = 0.0) -> tuple[PreTrainedMode
         for name in _ATTENTION_DROPOUT:
             if hasattr(config, name):
                 setattr(config, name, attention_dropout)
-        # Plain attention: on a CPU in bfloat16 the fused kernel is slower (its small products are dispatched one by one).
+        # Plain attention: on a CPU in bfloat16 the fused kernel is slower, as it dispatches small products one by one.
         encoder = AutoModel.from_pretrained(source, config=config, attn_implementation="eager")
     except (OSError, ValueError, ImportError) as error:
         reason = str(error).strip().splitlines()[0]

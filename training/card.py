@@ -32,9 +32,9 @@ def model_card(manifest: Mapping[str, Any]) -> str:
             "",
             "## How it was made",
             "",
-            f"Fine-tuned from `{base}` with `firstreply train`{_teachers(manifest)}; {manifest['quantisation']}. Texts are read up to"
-            f" {manifest['max_tokens']} tokens (head and tail of longer ones). The recipe, every threshold and every"
-            " hash are in `bundle.json`.",
+            f"Fine-tuned from `{base}` with `firstreply train`{_teachers(manifest)}; {manifest['quantisation']}.",
+            f"Texts are read up to {manifest['max_tokens']} tokens (head and tail of longer ones). The recipe, every",
+            "threshold and every hash are in `bundle.json`.",
             "",
             "## Dev figures",
             "",

@@ -68,12 +68,12 @@ def masked_loss(logits: Tensor, labels: Tensor, positive_weight: Tensor, weight:
 def add_masks(encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
     """Teach the tokenizer and the encoder the normaliser's masks, each begun from the words that it stands for."""
     tokenizer.add_special_tokens({"additional_special_tokens": list(MASKS)})
-    table = encoder.get_input_embeddings()
+    table: nn.Embedding = encoder.get_input_embeddings()
     starts = {
         mask: table.weight[tokenizer(words, add_special_tokens=False)["input_ids"]].mean(0).detach().clone()
         for mask, words in _MASK_STARTS.items()
     }
-    encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    table = encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     with torch.no_grad():
         for mask, start in starts.items():
-            encoder.get_input_embeddings().weight[tokenizer.convert_tokens_to_ids(mask)] = start
+            table.weight[tokenizer.convert_tokens_to_ids(mask)] = start

@@ -114,9 +114,7 @@ def train(job: TrainJob) -> int:
 
 def _mentions(job: TrainJob) -> tuple[list[LabelledMention], list[LabelledMention]]:
     """Mentions to train on and dev mentions of other brands, each with at least one known label."""
-    training = [
-        mention for path in job.train for mention in (read_labelled(path) if job.teachers else _labelled(path))
-    ]
+    training = [mention for path in job.train for mention in (read_labelled(path) if job.teachers else _labelled(path))]
     known = {mention.source for mention in training}
     for source in job.exclude_sources:
         if source not in known:
@@ -131,7 +129,9 @@ def _mentions(job: TrainJob) -> tuple[list[LabelledMention], list[LabelledMentio
                 f" ({', '.join(sorted(shared)[:5])}…); the dev figures are not all about unseen brands"
             )
     else:
-        part = split_by_brand([mention.brand_key for mention in training], [1 - _DEV_SHARE, _DEV_SHARE], job.recipe.seed)
+        part = split_by_brand(
+            [mention.brand_key for mention in training], [1 - _DEV_SHARE, _DEV_SHARE], job.recipe.seed
+        )
         dev = [mention for mention, which in zip(training, part, strict=True) if which == 1]
         training = [mention for mention, which in zip(training, part, strict=True) if which == 0]
     for name, mentions in (("train", training), ("dev", dev)):

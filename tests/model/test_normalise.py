@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
+import re
+import time
 from collections.abc import Callable
-from pathlib import Path
-from types import CodeType
 
 import pytest
 from hypothesis import example, given, settings
@@ -33,7 +32,8 @@ PIECES = [
 ]
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=30)
 TEXTS = st.one_of(
-    ANY_TEXT, st.lists(st.one_of(st.sampled_from(PIECES), ANY_TEXT.map(lambda text: text[:3])), max_size=14).map("".join)
+    ANY_TEXT,
+    st.lists(st.one_of(st.sampled_from(PIECES), ANY_TEXT.map(lambda text: text[:3])), max_size=14).map("".join),
 )
 GIVEN_BRANDS = st.one_of(
     st.none(),
@@ -106,7 +106,7 @@ def test_a_given_target_is_always_in_the_text_and_comes_back_as_given(text: str,
     assert normalised.target == brand
 
 
-WORDS = st.text("bcdghjkqvxz", min_size=2, max_size=7)
+WORDS = st.text("bcdghjkqvxz", min_size=2, max_size=7).filter(lambda word: not re.search(r"(.)\1\1", word))
 NAMES = st.lists(st.text("aeimnoprstuw", min_size=3, max_size=8), min_size=1, max_size=3).map(" ".join)
 SPELLINGS: list[Callable[[str], str]] = [
     str,
@@ -127,7 +127,7 @@ SPELLINGS: list[Callable[[str], str]] = [
     lambda name: name.replace(" ", ""),
     lambda name: f"({name})",
     lambda name: f"“{name}”,",
-    lambda name: "\u200b".join(name),
+    "\u200b".join,
     lambda name: "".join(chr(ord(letter) + 0xFEE0) if letter != " " else letter for letter in name),
 ]
 
@@ -165,7 +165,7 @@ def test_plain_words_are_read_as_they_stand(words: list[str]) -> None:
         ("Apple", "love my iPhone and my app store", "love my [TARGET] and my [TARGET]"),
         ("Apple", "@applesupport help", "[TARGET] help"),
         ("Apple", "@AppleMusic help", "[TARGET] help"),
-        ("Apple", "@fan of #AppleWatch", "[OTHER] of [TARGET] Watch"),
+        ("Apple", "@fan of #AppleWatch #AppleFan", "[OTHER] of [TARGET] Fan"),
         ("Apple", "#boycottapple now", "boycott [TARGET] now"),
         ("Apple", "#BoycottApple!", "Boycott [TARGET] !"),
         ("Apple", "apple.com/store", "[TARGET] .com/store"),
@@ -195,7 +195,6 @@ def test_the_target_is_masked(brand: str, text: str, expected: str) -> None:
     [
         ("McDonald's", "McDonald's fries", "[TARGET] fries"),
         ("McDonald's", "mcdonalds, McDonald’s and @McDonalds", "[TARGET] , [TARGET] and [TARGET]"),
-        ("McDonald's", "the McDonald's's fries", "the [TARGET] 's fries"),
         (None, "a McDonald's and a Domino's Pizza", "a [OTHER] and a [OTHER]"),
         ("Trader Joe's", "trader joe's, TRADER JOE’S, Trader Joes", "[TARGET] , [TARGET] , [TARGET]"),
         ("Kohl's Cash", "my Kohl's Cash", "my [TARGET]"),
@@ -251,7 +250,11 @@ def test_whose_it_is_depends_on_the_target() -> None:
         ("Apple", "an apple pie from Apple", "an apple pie from [TARGET]"),
         ("Apple", "Big Apple and apple  juice", "[TARGET] Big Apple and apple juice"),
         ("Target", "target has the best target audience", "[TARGET] has the best target audience"),
-        ("Costco", "Target was cheaper at Costco, but Target lost it", "Target was cheaper at [TARGET] , but [OTHER] lost it"),
+        (
+            "Costco",
+            "Target was cheaper at Costco, but Target lost it",
+            "Target was cheaper at [TARGET] , but [OTHER] lost it",
+        ),
         ("Costco", "my target for Costco", "my target for [TARGET]"),
         ("Costco", "I eat an apple at Costco", "I eat an apple at [TARGET]"),
         ("Orange", "orange juice for the Orange team", "orange juice for the [TARGET] team"),
@@ -273,7 +276,10 @@ def test_the_placeholder_of_anonymous_corpora_is_the_target() -> None:
 
 
 def test_urls_and_addresses_are_one_mask() -> None:
-    assert read("see https://t.co/abc, www.x.io or t.co/x at me.you+1@mail.example.com!") == f"see {URL} or {URL} at {URL} !"
+    assert (
+        read("see https://t.co/abc, www.x.io or t.co/x at me.you+1@mail.example.com!")
+        == f"see {URL} or {URL} at {URL} !"
+    )
     assert read("a@b is no address") == f"a {TARGET} is no address"
 
 
@@ -293,7 +299,7 @@ def test_emoji_become_words_that_keep_the_place_of_the_emoji() -> None:
 
 
 def test_repeats_are_cut_short() -> None:
-    assert read("noooo!!!!!! why??? ... ........ 1000000") == "noo!!! why??? ... ... 1000000"
+    assert read("noooo!!!!!! why??? .. . ..... 1000000 ha ha ha ha") == "noo!!! why??? .. . 1000000 ha ha ha ha"
     assert read("@a @b @c hi", "Norvane") == f"{TARGET} {OTHER} hi"
 
 
@@ -331,27 +337,45 @@ def test_a_brand_with_products_is_cut_out_of_a_hashtag_the_same_way_in_every_pro
 # Work
 
 
-def _lines_run(work: Callable[[], object]) -> int:
-    """Lines of this project's code that ``work`` runs: a measure of time that no busy machine disturbs."""
-    package = str(Path(normalise.__code__.co_filename).parents[1])
-    ours: dict[CodeType, bool] = {}
-    lines = 0
+def _seconds(text: str, brand: str | None) -> float:
+    start = time.process_time()
+    normalise(text, brand, NO_BRANDS)
+    return time.process_time() - start
 
-    def trace(frame: object, event: str, argument: object) -> object:
-        nonlocal lines
-        lines += event == "line"
-        return trace
 
-    def enter(frame: object, event: str, argument: object) -> object:
-        code: CodeType = frame.f_code  # type: ignore[attr-defined]
-        if code not in ours:
-            ours[code] = code.co_filename.startswith(package)
-        return trace if ours[code] else None
+@pytest.mark.parametrize(
+    "unit",
+    [
+        *(
+            "a",
+            "ab",
+            "a.a.",
+            "@",
+            "#A",
+            "#a",
+            "a ",
+            "a-",
+            "'s",
+            "a's ",
+            "&",
+            "amp;",
+            "&amp;",
+            "&#82",
+            "[SEP]",
+            " ",
+            "\n",
+        ),
+        *("e\u0301", "\u0301\u0316", "😡", "👍🏽 ", "ﷺ", "½", "a@", "a@b.", "www.", "support", "@asksupport ", "x.x@"),
+    ],
+)
+def test_work_grows_with_the_text_and_no_faster(unit: str) -> None:
+    small, large = (unit * (size // len(unit)) for size in (4_000, 16_000))
+    # Four times the text is four times the work, and would be sixteen times if it were quadratic. Another process can
+    # lengthen one measurement, so one good pair is enough.
+    assert any(_seconds(large, brand) < 8 * _seconds(small, brand) + 0.01 for brand in ("a", None, "a", None))
 
-    before = sys.gettrace()
-    sys.settrace(enter)  # type: ignore[arg-type]
-    try:
-        work()
-    finally:
-        sys.settrace(before)
-    return lines
+
+@pytest.mark.parametrize("brand", ["a" * 20_000, "a " * 10_000, "(a)" * 7_000, "support" * 3_000, "a's " * 5_000])
+def test_a_very_long_brand_costs_little(brand: str) -> None:
+    assert len(BRANDS.target(brand).prefixes) <= 200
+    assert _seconds("a a #a @a " * 100, brand) < 20 * _seconds("a a #a @a " * 100, "a") + 0.1

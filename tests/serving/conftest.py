@@ -23,7 +23,7 @@ Serve = Callable[[FastAPI], httpx.Client]
 def _served(app: FastAPI) -> Iterator[httpx.Client]:
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    config = uvicorn.Config(app, loop="uvloop", http="httptools", ws="none", lifespan="on", log_config=None)
+    config = uvicorn.Config(app, loop="asyncio", http="httptools", ws="none", lifespan="on", log_config=None)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
