@@ -91,6 +91,7 @@ def _train(options: argparse.Namespace) -> int:
             name=options.name,
             version=options.model_version,
             keep_fp32=options.keep_fp32,
+            keep_encoder=options.keep_encoder,
         )
     )
 
@@ -199,6 +200,7 @@ def _policy_replay(options: argparse.Namespace) -> int:
             bundle=options.bundle,
             policy=options.policy,
             brands=options.brands,
+            stratum=options.stratum,
             seed=options.seed,
         )
     )
@@ -256,6 +258,9 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--name", default="firstreply", help="name of the bundle (default %(default)s)")
     train.add_argument("--model-version", default="0.1.0", help="its version (default %(default)s)")
     train.add_argument("--keep-fp32", action="store_true", help="also write the float32 bundle, BUNDLE-fp32")
+    train.add_argument(
+        "--keep-encoder", action="store_true", help="also write the encoder, BUNDLE-encoder, as a --base to go on from"
+    )
 
     evaluate = _command(commands, "evaluate", _evaluate, "measure a bundle on labelled mentions", "report")
     _bundle(evaluate)
@@ -316,6 +321,7 @@ def _parser() -> argparse.ArgumentParser:
     _bundle(replay)
     replay.add_argument("--policy", type=Path, metavar="FILE", help="policy file (default: the default policy)")
     replay.add_argument("--brands", type=Path, metavar="FILE", help="brands file in place of the bundle's")
+    replay.add_argument("--stratum", metavar="NAME", help="only mentions of this stratum, such as natural")
     replay.add_argument("--seed", type=int, default=0, help="of the order of arrival (default %(default)s)")
     return parser
 

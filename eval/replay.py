@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.schema import INTENTS, LabelledMention
+from data.schema import INTENTS, FileError, LabelledMention
 from eval.labelled import read_by_model, read_labelled_files
 from eval.metrics import Flags, Floats, truth_of
 from model.policy import Policy
@@ -42,6 +42,8 @@ class ReplayJob:
     """None is the default policy."""
     brands: Path | None = None
     """Brands file in place of the bundle's own."""
+    stratum: str | None = None
+    """Only the mentions of this stratum; ``natural`` is what a day looks like."""
     seed: int = 0
 
 
@@ -57,11 +59,21 @@ def run_replay(job: ReplayJob) -> int:
     policy = Policy.load(job.policy)
     scorer = Scorer.load(job.bundle, brands=job.brands)
     (file,) = read_labelled_files([job.data])
-    readings = read_by_model(scorer, file.mentions, "replay")
+    mentions = [mention for mention in file.mentions if job.stratum in (None, mention.stratum)]
+    if not mentions:
+        strata = ", ".join(sorted({mention.stratum for mention in file.mentions}))
+        raise FileError(f"{job.data}: no mention to replay; its strata are: {strata or 'none'}")
+    readings = read_by_model(scorer, mentions, "replay")
     probabilities = np.array([reading.probabilities for reading in readings])
-    figures = replay(file.mentions, probabilities, policy, seed=job.seed)
+    figures = replay(mentions, probabilities, policy, seed=job.seed)
     print(_table(figures))
-    source = {"model": scorer.name, "policy": policy.name, "policy_sha256": policy.sha256, "data": str(job.data)}
+    source = {
+        "model": scorer.name,
+        "stratum": job.stratum,
+        "policy": policy.name,
+        "policy_sha256": policy.sha256,
+        "data": str(job.data),
+    }
     print(json.dumps({**source, **figures}))
     return _SOME_REJECTED if file.refused else 0
 

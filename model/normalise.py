@@ -65,7 +65,7 @@ _SHORTEST_SPACED_NAME = 5
 """Letters of the shortest name that is also found with spaces in it: "us air" is one, "at t" is not."""
 _UNSETTLED = re.compile(
     r"""[^ -~\u00a1-\u00ac\u00ae-\u024f\u2010-\u2027\u20ac]  # may be dropped, become words or join its neighbours
-      | [#](?:_+(?!\w)|\w++(?:[^\w\s,!?;)"#.]|\.++\S))  # what follows will be glued to the hashtag's last word
+      | [#]\w++(?:[^\w\s,!?;)"#.]|\.++\S)  # what follows will be glued to the hashtag's last word
     """,
     re.VERBOSE,
 )

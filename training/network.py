@@ -66,12 +66,17 @@ def masked_loss(logits: Tensor, labels: Tensor, positive_weight: Tensor, weight:
 
 
 def add_masks(encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
-    """Teach the tokenizer and the encoder the normaliser's masks, each begun from the words that it stands for."""
+    """Teach the tokenizer and the encoder the normaliser's masks, each begun from the words that it stands for.
+
+    Masks that an encoder trained here before knows already keep what they have learnt.
+    """
+    new = [mask for mask in MASKS if mask not in tokenizer.get_vocab()]
     tokenizer.add_special_tokens({"additional_special_tokens": list(MASKS)})
     table: nn.Embedding = encoder.get_input_embeddings()
     starts = {
         mask: table.weight[tokenizer(words, add_special_tokens=False)["input_ids"]].mean(0).detach().clone()
         for mask, words in _MASK_STARTS.items()
+        if mask in new
     }
     table = encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     with torch.no_grad():

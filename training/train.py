@@ -63,6 +63,8 @@ class TrainJob:
     version: str = "0.1.0"
     keep_fp32: bool = False
     """Also write the bundle before quantisation, as OUT-fp32."""
+    keep_encoder: bool = False
+    """Also write the fine-tuned encoder, as OUT-encoder: a base to train on from."""
 
 
 def train(job: TrainJob) -> int:
@@ -88,13 +90,18 @@ def train(job: TrainJob) -> int:
     _say(f"training for {recipe.epochs:g} epochs in {'bfloat16' if use_bfloat16(recipe) else 'float32'}")
     padding = tokenizer.pad_token_id or 0
     fit(network, recipe, FitInputs(examples, dev_examples, padding, run))
+    origin = str(getattr(encoder_network.config, "base_model", recipe.base))
+    if job.keep_encoder:
+        encoder_network.config.base_model = origin
+        for part in (encoder_network, tokenizer):
+            part.save_pretrained(job.out.with_name(job.out.name + "-encoder"))
     _say("exporting to ONNX, fusing, quantising")
     export_fp32(network, run / "fp32.onnx")
     quantise(run / "fp32.onnx", run / MODEL)
     manifest = {
         "name": job.name,
         "version": job.version,
-        "base_model": recipe.base,
+        "base_model": origin,
         "max_tokens": recipe.max_tokens,
         "data": _provenance(training),
         "teachers": [_teacher(folder) for folder in job.teachers],

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.schema import brand_key
@@ -92,6 +92,7 @@ def test_every_spelling_has_its_key(name: str, key: str) -> None:
     assert BRANDS.target(name).key == key
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=()), min_size=1).filter(str.strip))
 def test_any_name_has_a_key_that_is_its_own(name: str) -> None:
     key = BRANDS.key(name)
@@ -134,6 +135,7 @@ def test_a_target_owns_handles_that_differ_in_care_and_market_affixes(name: str,
     assert BRANDS.target(name).owns_handle(handle) is owned
 
 
+@settings(deadline=None)
 @given(st.text("abcdehlmopstuwyk", max_size=60))
 def test_taking_affixes_off_leaves_something_and_nothing_more_to_take_off(surface: str) -> None:
     assert core(core(surface)) == core(surface)
@@ -144,6 +146,11 @@ def test_taking_affixes_off_leaves_something_and_nothing_more_to_take_off(surfac
 def test_prefixes_of_a_long_name_stay_few(name: str) -> None:
     assert len(BRANDS.target(name).prefixes) <= 5 * LONGEST_PREFIX
     assert max(map(len, BRANDS.target(name).prefixes)) <= LONGEST_PREFIX
+
+
+def test_what_stands_between_brackets_is_another_spelling_up_to_a_few() -> None:
+    assert BRANDS.target("PlayPort5(PP5)").surfaces == {"playport5pp5", "playport5", "pp5"}
+    assert len(BRANDS.target("".join(f"({number})" for number in range(5_000))).surfaces) <= 6
 
 
 def test_targets_are_the_same_from_any_number_of_threads() -> None:

@@ -6,7 +6,7 @@ import html
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.characters import Characters, readable
@@ -68,6 +68,7 @@ def test_marks_beyond_what_unicode_calls_stream_safe_are_dropped() -> None:
     assert (read.starts[-1], read.ends[-2]) == (1001, 1001)
 
 
+@settings(deadline=None)
 @given(ANY_TEXT)
 def test_what_is_read_is_printable_and_within_the_source(text: str) -> None:
     read = readable(text)
@@ -77,11 +78,13 @@ def test_what_is_read_is_printable_and_within_the_source(text: str) -> None:
     assert list(read.starts) == sorted(read.starts)
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126, exclude_characters="&")))
 def test_printable_ascii_without_an_ampersand_stays(text: str) -> None:
     assert readable(text) == Characters(text, range(len(text)), range(1, len(text) + 1))
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.sampled_from(["&amp;", "&lt;", "&", "amp;", "&#38;", "lt;", "x", ";", "&quot;", "#38;"]), max_size=12)
 )
