@@ -35,7 +35,6 @@ PLACEHOLDER = "__company__"
 """How corpora that hide the brand write it; always the target."""
 LONGEST_PREFIX = 40
 """Letters of the longest beginning of a name in ``prefixes``; longer ones are cut to it."""
-POSSESSIVE = re.compile(r"['’][sS](?!\w)")
 
 _LONGEST_HANDLE = 50
 """Letters of the longest name that can have affixes; networks allow 15 to 30 for a handle."""
@@ -47,6 +46,7 @@ _SHORTEST_IN_HASHTAG = 4
 _MOST_SPELLINGS = 4
 """Parts between brackets of a name as given; what is left is one part."""
 
+_POSSESSIVE = re.compile(r"['’][sS](?!\w)")
 _CARE = re.compile(
     r"^(?:ask|team|my|the|official|contact)(?=.{3})|(?<=.{3})(?:support|helps?|cares?|service|assist|official|hq|cs)$"
 )
@@ -210,7 +210,7 @@ def _prefixes(surfaces: Iterable[str]) -> frozenset[str]:
 
 def _possessives(names: Iterable[str]) -> frozenset[str]:
     return frozenset(
-        brand_key(name[: tail.end()]) for name in names for tail in POSSESSIVE.finditer(name[:_LONGEST_SOUGHT])
+        brand_key(name[: tail.end()]) for name in names for tail in _POSSESSIVE.finditer(name[:_LONGEST_SOUGHT])
     )
 
 

@@ -26,7 +26,7 @@ from functools import lru_cache, wraps
 from typing import NamedTuple
 
 from data.schema import brand_key
-from model.brands import LONGEST_PREFIX, PLACEHOLDER, POSSESSIVE, Brands, Target
+from model.brands import LONGEST_PREFIX, PLACEHOLDER, Brands, Target
 from model.characters import readable
 
 NORMALISER_VERSION = 1
@@ -59,6 +59,7 @@ _TOKEN = re.compile(
 )
 _CAMEL = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+|[^\W\d_A-Za-z]+")
 _LETTER_RUN = re.compile(r"([^\W\d_])\1{2,}")
+_POSSESSIVE = re.compile(r"['’][sS]$")
 _CONNECTORS = frozenset("-&.'’")
 """Marks that may stand inside a name ("AT&T", "wells-fargo")."""
 _SHORTEST_SPACED_NAME = 5
@@ -223,7 +224,7 @@ def _mask_names(words: Sequence[Word], target: Target | None, brands: Brands) ->
         if name.mask is None:
             masked.extend(named)
         else:
-            tail = None if name.possessive else POSSESSIVE.search(named[-1].text)
+            tail = None if name.possessive else _POSSESSIVE.search(named[-1].text)
             end = named[-1].end - (len(tail[0]) if tail else 0)
             masked.append(Word(name.mask, named[0].start, end))
             if tail:
@@ -299,7 +300,7 @@ def _surface(text: str) -> str:
     """What a word contributes to a name; "" where it cannot be part of one."""
     if text in MASKS or not text[:1].isalnum() or " " in text:
         return ""
-    return brand_key(POSSESSIVE.sub("", text))
+    return brand_key(_POSSESSIVE.sub("", text))
 
 
 @_for_words
