@@ -72,7 +72,8 @@ def add_masks(encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> N
     """
     new = [mask for mask in MASKS if mask not in tokenizer.get_vocab()]
     tokenizer.add_special_tokens({"additional_special_tokens": list(MASKS)})
-    table: nn.Embedding = encoder.get_input_embeddings()
+    table = encoder.get_input_embeddings()
+    assert isinstance(table, nn.Embedding)
     starts = {
         mask: table.weight[tokenizer(words, add_special_tokens=False)["input_ids"]].mean(0).detach().clone()
         for mask, words in _MASK_STARTS.items()

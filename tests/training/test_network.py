@@ -79,9 +79,26 @@ def test_padding_does_not_change_logits(tiny_base: Path) -> None:
 def test_masks_are_single_tokens(tiny_base: Path) -> None:
     encoder, tokenizer = load_base(str(tiny_base))
     add_masks(encoder, tokenizer)
-    assert encoder.get_input_embeddings().weight.shape[0] == len(tokenizer)
+    table = encoder.get_input_embeddings()
+    assert isinstance(table, torch.nn.Embedding)
+    assert table.weight.shape[0] == len(tokenizer)
     for mask in MASKS:
         assert len(tokenizer(f"x {mask} y", add_special_tokens=False)["input_ids"]) == 3
+
+
+def test_masks_that_are_known_already_are_left_alone(tiny_base: Path, tmp_path: Path) -> None:
+    encoder, tokenizer = load_base(str(tiny_base))
+    add_masks(encoder, tokenizer)
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            parameter.add_(0.01)
+    encoder.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    again, known = load_base(str(tmp_path))
+    add_masks(again, known)
+    assert len(known) == len(tokenizer)
+    for first, second in zip(encoder.parameters(), again.parameters(), strict=True):
+        assert torch.equal(first, second)
 
 
 def test_every_parameter_learns_once_and_lower_layers_slower(tiny_base: Path) -> None:

@@ -132,7 +132,7 @@ def test_recipe_file_and_options_on_top(tmp_path: Path) -> None:
 
 def test_killed_run_goes_on_where_it_was(job: TrainJob, tiny_base: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.toml"
-    recipe.write_text(f'base = "{tiny_base}"\nepochs = 40\npatience = 40\nprecision = "float32"\n')
+    recipe.write_text(f'base = "{tiny_base}"\nepochs = 12\npatience = 12\nprecision = "float32"\n')
     command = [sys.executable, "firstreply.py", "train", "--train", str(SAMPLE / "train.csv")]
     command += ["--recipe", str(recipe), "--out", str(tmp_path / "bundle")]
     run = tmp_path / "bundle.run"
@@ -150,5 +150,41 @@ def test_killed_run_goes_on_where_it_was(job: TrainJob, tiny_base: Path, tmp_pat
     assert again.returncode == 0, again.stderr
     assert f"resuming from {run}" in again.stderr
     assert "epoch 1: " not in again.stderr
-    assert "epoch 40: " in again.stderr
+    assert "epoch 12: " in again.stderr
     assert Bundle.load(tmp_path / "bundle").figures["dev"]
+
+
+def test_a_student_learns_from_a_teacher_where_no_label_is_known(
+    tiny_bundle: Path, tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every label of the training file is hidden: what the student knows it has from the teacher."""
+    hidden = [
+        mention.model_copy(update={"labels": (None,) * len(INTENTS)}) for mention in read_labelled(SAMPLE / "train.csv")
+    ]
+    write_labelled(tmp_path / "hidden.csv", hidden)
+    recipe = load_recipe(None, base=str(tiny_base), epochs=4, learning_rate=5e-3, precision="float32")
+    student = TrainJob(
+        train=(tmp_path / "hidden.csv",),
+        dev=SAMPLE / "heldout.csv",
+        brands=SAMPLE / "brands.toml",
+        out=tmp_path / "student",
+        recipe=recipe,
+        teachers=(tiny_bundle,),
+        keep_encoder=True,
+    )
+    assert train(student) == 0
+    assert "asking the teacher" in capsys.readouterr().err
+    manifest = json.loads((tmp_path / "student" / "bundle.json").read_text())
+    assert manifest["teachers"][0]["sha256"] == Bundle.load(tiny_bundle).sha256
+    assert "taught by bundles" in (tmp_path / "student" / "MODEL_CARD.md").read_text()
+    for row in manifest["figures"]["dev"]["all"]["intents"].values():
+        assert row["average_precision"] > 1.5 * row["support"] / manifest["figures"]["dev"]["all"]["mentions"]
+    further = replace(
+        student,
+        train=(SAMPLE / "train.csv",),
+        teachers=(),
+        out=tmp_path / "further",
+        recipe=recipe.model_copy(update={"base": str(tmp_path / "student-encoder"), "epochs": 1}),
+    )
+    assert train(further) == 0
+    assert Bundle.load(tmp_path / "further").base_model == str(tiny_base)
