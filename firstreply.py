@@ -98,6 +98,8 @@ def _train(options: argparse.Namespace) -> int:
 
 def _evaluate(options: argparse.Namespace) -> int:
     if options.fidelity is not None:
+        if options.train or options.by or options.brands or options.compare or options.cut != "balanced":
+            raise FirstreplyError("--fidelity takes only --bundle and --data; run evaluate again for the rest")
         from eval.fidelity import FidelityJob, fidelity
 
         return fidelity(FidelityJob(bundle=options.bundle, reference=options.fidelity, data=options.data))
@@ -112,6 +114,7 @@ def _evaluate(options: argparse.Namespace) -> int:
             by=options.by,
             cut=options.cut,
             brands=options.brands,
+            compare=options.compare,
         )
     )
 
@@ -270,6 +273,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--out", type=Path, default=Path("report"), metavar="DIR", help="default %(default)s")
     _cut(evaluate)
     evaluate.add_argument("--brands", type=Path, metavar="FILE", help="brands file in place of the bundle's")
+    evaluate.add_argument("--compare", type=Path, metavar="BUNDLE", help="show another bundle's figures beside")
     evaluate.add_argument("--fidelity", type=Path, metavar="BUNDLE", help="compare with this float32 bundle instead")
 
     bench = _command(commands, "bench", _bench, "measure speed side by side; the last line is JSON", "train")
@@ -322,7 +326,7 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("--policy", type=Path, metavar="FILE", help="policy file (default: the default policy)")
     replay.add_argument("--brands", type=Path, metavar="FILE", help="brands file in place of the bundle's")
     replay.add_argument("--stratum", metavar="NAME", help="only mentions of this stratum, such as natural")
-    replay.add_argument("--seed", type=int, default=0, help="of the order of arrival (default %(default)s)")
+    replay.add_argument("--seed", type=_seed, default=0, help="of the order of arrival (default %(default)s)")
     return parser
 
 
@@ -382,6 +386,12 @@ def _port(value: str) -> int:
 def _count(value: str) -> int:
     if not value.isdigit() or int(value) < 1:
         raise argparse.ArgumentTypeError(f"{value!r} is not a whole number of at least 1")
+    return int(value)
+
+
+def _seed(value: str) -> int:
+    if not value.isdigit():
+        raise argparse.ArgumentTypeError(f"{value!r} is not a seed (a whole number from 0)")
     return int(value)
 
 

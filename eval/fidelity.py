@@ -60,14 +60,15 @@ def fidelity(job: FidelityJob) -> int:
     """Compare, print the figures, and end with one JSON object on the last line.
 
     Returns:
-        0, or 1 where a score of the bundle depends on the mentions beside it.
+        0, 1 where a score of the bundle depends on the mentions beside it, or 3 where rows were refused.
 
     Raises:
         FirstreplyError: a bundle or a file cannot be read, or the bundles do not read the same text.
     """
     ours, theirs = Scorer.load(job.bundle), Scorer.load(job.reference)
     _require_same_reading(ours, theirs)
-    mentions = [mention for file in read_labelled_files(job.data) for mention in file.mentions]
+    files = list(read_labelled_files(job.data))
+    mentions = [mention for file in files for mention in file.mentions]
     measured = compare(ours, theirs, mentions)
     per_intent = ", ".join(f"{intent} {count:,}" for intent, count in measured.differ_by_intent.items())
     print(
@@ -80,7 +81,9 @@ def fidelity(job: FidelityJob) -> int:
         f"\n  alone and among others, the same mention is {measured.neighbour_difference:g} apart at most"
     )
     print(json.dumps({"model": ours.name, "reference": theirs.name, **vars(measured)}))
-    return 1 if measured.neighbour_difference else 0
+    if measured.neighbour_difference:
+        return 1
+    return 3 if any(file.refused for file in files) else 0
 
 
 def compare(ours: Scorer, theirs: Scorer, mentions: Sequence[LabelledMention]) -> Fidelity:

@@ -20,6 +20,8 @@ from training.examples import Floats
 PRECISION_CUTS = {"p70": 0.70, "p80": 0.80, "p90": 0.90, "p95": 0.95}
 _FEWEST = 5
 """Known positives and negatives below which an intent keeps its logits as they are, and labels asserted for a cut."""
+_NEVER = -10.0
+"""Offset of an intent of which dev has no positive: nothing says that the model knows it, so it is never asserted."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,10 @@ def fit_calibration(logits: Floats, labels: Floats) -> Calibration:
     for column in range(len(INTENTS)):
         known = labels[:, column] >= 0
         truth = labels[known, column]
+        if not truth.sum():
+            scale.append(1.0)
+            offset.append(_NEVER)
+            continue
         if min(truth.sum(), (1 - truth).sum()) < _FEWEST:
             scale.append(1.0)
             offset.append(0.0)
@@ -94,7 +100,7 @@ def _balanced(values: Floats, labels: Floats) -> tuple[float | None, float | Non
     known = labels >= 0
     values, truth = values[known], labels[known]
     if not truth.sum():
-        return 0.5, None, None
+        return None, None, None
     ranked = np.sort(values)[::-1]
     expected = 2 * np.cumsum(ranked) / (np.arange(1, len(ranked) + 1) + ranked.sum())
     threshold = math.floor(float(expected.max()) / 2 * 1e6) / 1e6

@@ -38,8 +38,10 @@ def model_card(manifest: Mapping[str, Any]) -> str:
             "",
             "## Dev figures",
             "",
-            "On brands that training did not see, at the cut `balanced`. Calibration and thresholds were fitted on"
-            " these same mentions, so expect somewhat less elsewhere; `firstreply evaluate` measures it on your own.",
+            "On mentions that training did not see, at the cut `balanced`;"
+            f" {manifest['dev_of_seen_brands']:,} of them are about brands that occur in training, the rest about new"
+            " ones. Calibration and thresholds were fitted on these same mentions, so expect somewhat less elsewhere;"
+            " `firstreply evaluate` measures it on your own.",
             "",
             *[line for name, part in figures.items() for line in _figures(name, part)],
             "## Cuts",
@@ -70,8 +72,8 @@ def _licences(data: list[Mapping[str, Any]]) -> list[str]:
     restricted = [row for row in data if "NC" in str(row["licence"])]
     unstated = [row for row in data if "none stated" in str(row["licence"])]
     lines = []
-    if restricted:
-        names = ", ".join(row["name"] for row in restricted)
+    if restricted or unstated:
+        names = ", ".join(row["name"] for row in restricted) or "none known"
         lines.append(
             f"> **Licences.** Some training data is for non-commercial use ({names})"
             + (f", and some states no licence ({', '.join(row['name'] for row in unstated)})" if unstated else "")

@@ -25,7 +25,6 @@ from transformers import (
     TrainerCallback,
     TrainingArguments,
 )
-from transformers.trainer_utils import get_last_checkpoint
 
 from data.schema import INTENTS
 from training.examples import PadToLongest
@@ -46,11 +45,11 @@ class FitInputs:
     """Folder of checkpoints; training resumes from the last one that is found there."""
 
 
-def fit(network: IntentNetwork, recipe: Recipe, inputs: FitInputs) -> dict[str, float]:
-    """Train in place and leave the weights of the best epoch; returns that epoch's dev figures."""
+def fit(network: IntentNetwork, recipe: Recipe, inputs: FitInputs) -> None:
+    """Train in place and leave the weights of the best epoch."""
     steps = max(1, round(len(inputs.train) / recipe.batch_size * recipe.epochs))
     arguments = TrainingArguments(
-        output_dir=str(inputs.run),
+        output_dir=str(inputs.run.resolve()),
         num_train_epochs=recipe.epochs,
         per_device_train_batch_size=recipe.batch_size,
         per_device_eval_batch_size=64,
@@ -65,6 +64,7 @@ def fit(network: IntentNetwork, recipe: Recipe, inputs: FitInputs) -> dict[str, 
         save_strategy="epoch",
         save_total_limit=2,
         load_best_model_at_end=True,
+        restore_callback_states_from_checkpoint=True,
         metric_for_best_model="macro_ap",
         greater_is_better=True,
         logging_strategy="no",
@@ -85,8 +85,10 @@ def fit(network: IntentNetwork, recipe: Recipe, inputs: FitInputs) -> dict[str, 
     )
     trainer.recipe = recipe
     trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(inputs.run)) if inputs.run.is_dir() else None)
-    return {name.removeprefix("eval_"): value for name, value in trainer.evaluate().items() if "_ap" in name}
+    # The state is written last: a checkpoint without it was cut off by a kill.
+    whole = [state.parent for state in inputs.run.glob("checkpoint-*/trainer_state.json")]
+    latest = max(whole, key=lambda folder: int(folder.name.removeprefix("checkpoint-")), default=None)
+    trainer.train(resume_from_checkpoint=str(latest) if latest else None)
 
 
 def use_bfloat16(recipe: Recipe) -> bool:

@@ -49,7 +49,7 @@ class Recipe(BaseModel):
     """With teachers: their share in the target of a label that is known; where it is not, they are the target."""
     patience: Annotated[int, Field(ge=1)] = 2
     """Epochs without a better dev average precision after which training stops."""
-    seed: int = 13
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 13
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto: bfloat16 where the hardware multiplies it natively (a GPU, a CPU with AMX), else float32."""
 
@@ -75,4 +75,4 @@ def load_recipe(path: Path | None, **changes: object) -> Recipe:
         problem = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in problem["loc"])
         known = f"; settings are {', '.join(Recipe.model_fields)}" if problem["type"] == "extra_forbidden" else ""
-        raise RecipeError(f"recipe {path or ''}: {field}: {problem['msg']}{known}") from None
+        raise RecipeError(f"recipe{f' {path}' if path else ''}: {field}: {problem['msg']}{known}") from None

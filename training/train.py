@@ -24,9 +24,10 @@ from data.schema import INTENTS, LabelledMention
 from data.sources import SOURCES
 from data.splits import split_by_brand
 from model.brands import DEFAULT_BRANDS, Brands
-from model.bundle import MODEL, Bundle
+from model.bundle import MANIFEST, MODEL, Bundle
 from model.encoding import Encoder
 from model.errors import FirstreplyError
+from model.normalise import NORMALISER_VERSION
 from model.scorer import Scorer
 from training.assemble import Parts, assemble
 from training.base import load_base
@@ -69,6 +70,8 @@ class TrainJob:
 
 def train(job: TrainJob) -> int:
     """Train and write the bundle; prints the dev figures on stdout, progress on stderr. Returns the exit status."""
+    for out in (job.out, *([job.out.with_name(job.out.name + "-fp32")] if job.keep_fp32 and job.out.name else [])):
+        _check_out(out)
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
     training, dev = _mentions(job)
@@ -98,12 +101,14 @@ def train(job: TrainJob) -> int:
     _say("exporting to ONNX, fusing, quantising")
     export_fp32(network, run / "fp32.onnx")
     quantise(run / "fp32.onnx", run / MODEL)
+    seen = _keys(training)
     manifest = {
         "name": job.name,
         "version": job.version,
         "base_model": origin,
         "max_tokens": recipe.max_tokens,
         "data": _provenance(training),
+        "dev_of_seen_brands": sum(mention.brand_key in seen for mention in dev),
         "teachers": [_teacher(folder) for folder in job.teachers],
         "recipe": recipe.model_dump(),
     }
@@ -128,8 +133,8 @@ def _mentions(job: TrainJob) -> tuple[list[LabelledMention], list[LabelledMentio
             raise TrainingError(f"--exclude-source {source}: there is none; sources are {', '.join(sorted(known))}")
     training = [mention for mention in training if mention.source not in job.exclude_sources]
     if job.dev is not None:
-        dev = _labelled(job.dev)
-        shared = {mention.brand_key for mention in training} & {mention.brand_key for mention in dev} - {""}
+        dev = [mention for mention in _labelled(job.dev) if mention.source not in job.exclude_sources]
+        shared = _keys(training) & _keys(dev)
         if shared:
             _say(
                 f"warning: {len(shared)} brands of {job.dev} occur in the training files"
@@ -139,7 +144,7 @@ def _mentions(job: TrainJob) -> tuple[list[LabelledMention], list[LabelledMentio
         part = split_by_brand(
             [mention.brand_key for mention in training], [1 - _DEV_SHARE, _DEV_SHARE], job.recipe.seed
         )
-        dev = [mention for mention, which in zip(training, part, strict=True) if which == 1]
+        dev = [mention for mention, which in zip(training, part, strict=True) if which == 1 and _is_labelled(mention)]
         training = [mention for mention, which in zip(training, part, strict=True) if which == 0]
     for name, mentions in (("train", training), ("dev", dev)):
         if len(mentions) < _FEWEST_EXAMPLES:
@@ -148,18 +153,35 @@ def _mentions(job: TrainJob) -> tuple[list[LabelledMention], list[LabelledMentio
                 " with --train, of several brands, or dev mentions with --dev"
             )
     for column, intent in enumerate(INTENTS):
-        if not any(mention.labels[column] == 1 for mention in training):
-            _say(f"warning: no training mention is labelled {intent}; the bundle will not know it")
+        for name, mentions in (("train", training), ("dev", dev)):
+            if not any(mention.labels[column] == 1 for mention in mentions) and not (name == "train" and job.teachers):
+                _say(f"warning: no {name} mention is labelled {intent}; the bundle may never assert it")
     return training, dev
 
 
 def _labelled(path: Path) -> list[LabelledMention]:
     """Mentions of a file, without those of which no label is known (there is nothing to learn from them)."""
     mentions = read_labelled(path)
-    labelled = [mention for mention in mentions if any(label is not None for label in mention.labels)]
+    labelled = [mention for mention in mentions if _is_labelled(mention)]
     if len(labelled) < len(mentions):
         _say(f"{path}: {len(mentions) - len(labelled):,} of {len(mentions):,} mentions have no label and are left out")
     return labelled
+
+
+def _keys(mentions: Sequence[LabelledMention]) -> frozenset[str]:
+    return frozenset(mention.brand_key for mention in mentions) - {""}
+
+
+def _is_labelled(mention: LabelledMention) -> bool:
+    return any(label is not None for label in mention.labels)
+
+
+def _check_out(out: Path) -> None:
+    """Refuse, before any work, a place where something else than a bundle would be overwritten."""
+    if not out.name or out.name == "..":
+        raise TrainingError(f"--out {out}: name the folder of the new bundle")
+    if out.exists() and not (out / MANIFEST).is_file() and not (out.is_dir() and not any(out.iterdir())):
+        raise TrainingError(f"--out {out} is there and is no bundle; give another folder")
 
 
 def _taught(job: TrainJob, mentions: Sequence[LabelledMention], run: Path) -> Floats:
@@ -172,7 +194,8 @@ def _taught(job: TrainJob, mentions: Sequence[LabelledMention], run: Path) -> Fl
         _say(f"asking the teacher {folder}")
         readings = Scorer.load(folder).read_all((mention.text, mention.target) for mention in mentions)
         total += np.array([reading.probabilities for reading in readings])
-    np.save(kept, total / len(job.teachers))
+    np.save(kept.with_suffix(".part.npy"), total / len(job.teachers))
+    kept.with_suffix(".part.npy").replace(kept)
     return total / len(job.teachers)
 
 
@@ -185,12 +208,12 @@ def _run_folder(
 ) -> Path:
     """Folder of checkpoints beside OUT: kept from a killed run of the very same job, else begun anew."""
     teachers = [Bundle.load(folder).sha256 for folder in job.teachers]
-    digest = hashlib.sha256(f"{job.recipe.model_dump_json()} {brands.sha256} {teachers}".encode())
+    digest = hashlib.sha256(f"{job.recipe.model_dump_json()} {brands.sha256} {teachers} {NORMALISER_VERSION}".encode())
     for mention in (*training, *dev):
         digest.update(mention.model_dump_json().encode("utf-8", "surrogatepass"))
     job_file = job.out.with_name(job.out.name + ".run") / "job.json"
     run, fingerprint = job_file.parent, {"job": digest.hexdigest()}
-    if job_file.is_file() and json.loads(job_file.read_text()) == fingerprint:
+    if job_file.is_file() and job_file.read_text() == json.dumps(fingerprint):
         _say(f"resuming from {run}")
         return run
     if run.exists():
@@ -206,9 +229,12 @@ def _finish(out: Path, parts: Parts, dev: Sequence[LabelledMention]) -> dict[str
     building = out.with_name(out.name + ".part")
     shutil.rmtree(building, ignore_errors=True)
     figures = assemble(building, parts, dev, _say)
+    older = out.with_name(out.name + ".old")
+    shutil.rmtree(older, ignore_errors=True)
     if out.exists():
-        shutil.rmtree(out)
+        out.rename(older)
     building.rename(out)
+    shutil.rmtree(older, ignore_errors=True)
     return figures
 
 

@@ -31,11 +31,13 @@ def test_platt_scaling_finds_the_scale_and_offset_that_were_drawn() -> None:
 
 def test_too_few_labels_leave_logits_alone() -> None:
     logits, truth = _drawn(1, 30)
-    truth[:, 1] = 0
+    truth[:, 1] = [1.0, 1.0] + [0.0] * 28
     truth[:, 2] = -1
     calibration = fit_calibration(logits, truth)
     assert (calibration.scale[1], calibration.offset[1]) == (1.0, 0.0)
-    assert (calibration.scale[2], calibration.offset[2]) == (1.0, 0.0)
+    values = probabilities(calibration, logits)
+    assert values[:, 2].max() < 0.01, "an intent without a positive label is never probable"
+    assert fit_cuts(values, truth)["balanced"].thresholds[INTENTS[2]] is None
 
 
 def test_higher_logit_is_never_a_lower_probability() -> None:

@@ -100,6 +100,33 @@ def test_too_little_to_learn_from(job: TrainJob, tmp_path: Path) -> None:
         train(replace(job, train=(tmp_path / "few.csv",), dev=SAMPLE / "heldout.csv"))
 
 
+def test_a_folder_that_is_no_bundle_is_not_overwritten(job: TrainJob, tmp_path: Path) -> None:
+    precious = tmp_path / "mine"
+    precious.mkdir()
+    (precious / "thesis.txt").write_text("years of work")
+    with pytest.raises(TrainingError, match="mine is there and is no bundle"):
+        train(replace(job, out=precious))
+    assert (precious / "thesis.txt").read_text() == "years of work"
+
+
+def test_an_older_bundle_is_replaced(job: TrainJob) -> None:
+    train(job)
+    train(replace(job, version="0.2.0"))
+    assert Bundle.load(job.out).version == "0.2.0"
+    assert sorted(path.name for path in job.out.parent.iterdir()) == ["bundle"]
+
+
+def test_an_intent_that_no_label_is_known_of_is_never_asserted(job: TrainJob, tmp_path: Path) -> None:
+    hidden = [
+        mention.model_copy(update={"labels": (None, None, mention.labels[2], None, None)})
+        for mention in read_labelled(SAMPLE / "train.csv")
+    ]
+    write_labelled(tmp_path / "complaints.csv", hidden)
+    train(replace(job, train=(tmp_path / "complaints.csv",)))
+    reading = Scorer.load(job.out).read("leaving you for good", None)
+    assert max(reading.probabilities[:2] + reading.probabilities[3:]) < 0.01
+
+
 def test_unknown_source(job: TrainJob) -> None:
     with pytest.raises(TrainingError, match="--exclude-source twcs.*sources are sample"):
         train(replace(job, exclude_sources=("twcs",)))
@@ -146,6 +173,7 @@ def test_killed_run_goes_on_where_it_was(job: TrainJob, tiny_base: Path, tmp_pat
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
     assert not (tmp_path / "bundle").exists()
+    (run / "checkpoint-9999").mkdir()  # as a kill in the middle of writing leaves it
     again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     assert f"resuming from {run}" in again.stderr
