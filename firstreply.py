@@ -23,7 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     run: Handler = options.run
     try:
-        return run(options)
+        status = run(options)
+        sys.stdout.flush()  # so that a reader who has gone is met here
+        return status
     except FirstreplyError as error:
         print(f"firstreply: {error}", file=sys.stderr)
         return 1
