@@ -25,7 +25,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status = run(options)
         sys.stdout.flush()  # so that a reader who has gone is met here
-        return status
     except FirstreplyError as error:
         print(f"firstreply: {error}", file=sys.stderr)
         return 1
@@ -42,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read our output has gone ("| head"); nothing is left to say, not even when Python flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    return status
 
 
 def _serve(options: argparse.Namespace) -> int:
