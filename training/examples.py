@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -13,20 +14,50 @@ from numpy.typing import NDArray
 from data.schema import INTENTS, LabelledMention
 from model.brands import Brands
 from model.encoding import Encoder
-from model.normalise import normalise
+from model.normalise import OTHER, Word, normalise
 from training.network import UNKNOWN
 
 Floats = NDArray[np.float64]
 
+_ONSETS = (*"bcdfghjklmnprstvwyz", "br", "ch", "dr", "fl", "gl", "pl", "qu", "sh", "st", "tr")
+_VOWELS = ("a", "e", "i", "o", "u", "ai", "ee", "o", "a")
+_CODAS = ("", "", "", "n", "x", "l", "r", "s", "nd", "ly", "co", "ck")
 
-def to_dataset(
-    mentions: Sequence[LabelledMention], targets: Floats, weights: Sequence[float], encoder: Encoder, brands: Brands
-) -> Dataset:
+
+def token_ids(mentions: Sequence[LabelledMention], encoder: Encoder, brands: Brands) -> list[list[int]]:
+    """What the encoder reads of each mention, as in serving."""
+    return [list(encoder.encode(words)[0]) for words in _words(mentions, brands)]
+
+
+def with_invented_names(
+    mentions: Sequence[LabelledMention], encoder: Encoder, brands: Brands, share: float, seed: int
+) -> list[list[int]]:
+    """The same, with an invented name for the mask of other brands in ``share`` of the mentions that have one."""
+    random = Random(seed)
+    ids = []
+    for words in _words(mentions, brands):
+        if any(word.text == OTHER for word in words) and random.random() < share:
+            name = invented_name(random)
+            words = [word._replace(text=name) if word.text == OTHER else word for word in words]
+        ids.append(list(encoder.encode(words)[0]))
+    return ids
+
+
+def invented_name(random: Random) -> str:
+    """A name of two or three syllables that can be spoken."""
+    syllables = (random.choice(_ONSETS) + random.choice(_VOWELS) for _ in range(random.choice((2, 2, 3))))
+    return ("".join(syllables) + random.choice(_CODAS)).capitalize()
+
+
+def _words(mentions: Sequence[LabelledMention], brands: Brands) -> Iterator[Sequence[Word]]:
+    return (normalise(mention.text, mention.target, brands).words for mention in mentions)
+
+
+def to_dataset(ids: Sequence[Sequence[int]], targets: Floats, weights: Sequence[float]) -> Dataset:
     """One example per mention: ``input_ids``, ``length``, ``labels`` and ``weight``.
 
     ``targets`` of shape (mentions, intents) are 0 to 1, or ``UNKNOWN``.
     """
-    ids = [encoder.encode(normalise(mention.text, mention.target, brands).words)[0] for mention in mentions]
     return Dataset.from_dict(
         {"input_ids": ids, "length": [len(item) for item in ids], "labels": targets.tolist(), "weight": list(weights)}
     )

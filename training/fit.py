@@ -81,20 +81,28 @@ def fit(network: IntentNetwork, recipe: Recipe, inputs: FitInputs) -> None:
         eval_dataset=inputs.dev,
         data_collator=PadToLongest(inputs.padding_id),
         compute_metrics=_dev_figures,
-        callbacks=[EarlyStoppingCallback(recipe.patience), _Progress()],
+        callbacks=[EarlyStoppingCallback(recipe.patience), Progress()],
     )
     trainer.recipe = recipe
     trainer.remove_callback(PrinterCallback)
+    trainer.train(resume_from_checkpoint=last_checkpoint(inputs.run))
+
+
+def last_checkpoint(run: Path) -> str | None:
+    """The folder to resume from, if any."""
     # The state is written last: a checkpoint without it was cut off by a kill.
-    whole = [state.parent for state in inputs.run.glob("checkpoint-*/trainer_state.json")]
+    whole = [state.parent for state in run.glob("checkpoint-*/trainer_state.json")]
     latest = max(whole, key=lambda folder: int(folder.name.removeprefix("checkpoint-")), default=None)
-    trainer.train(resume_from_checkpoint=str(latest) if latest else None)
+    return str(latest) if latest else None
 
 
 def use_bfloat16(recipe: Recipe) -> bool:
     """Whether to compute in bfloat16: what the recipe says, or what the hardware multiplies natively."""
-    if recipe.precision != "auto":
-        return recipe.precision == "bfloat16"
+    return recipe.precision == "bfloat16" if recipe.precision != "auto" else multiplies_bfloat16()
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether the hardware multiplies bfloat16 natively."""
     if torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported())
     return bool(torch.cpu._is_amx_tile_supported())
@@ -130,15 +138,17 @@ class _LayerwiseTrainer(Trainer):
         return self.optimizer
 
 
-class _Progress(TrainerCallback):
+class Progress(TrainerCallback):
     """A line on stderr now and then: a counter that rewrites itself on a terminal, one line an epoch in a log."""
 
     def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
+        """Start the clock."""
         self.began = time.monotonic()
         self.first: int | None = None
         self.said = 0
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Rewrite the counter."""
         if self.first is None:
             self.first = state.global_step - 1
         if sys.stderr.isatty() and state.global_step % 5 == 0:
@@ -148,6 +158,7 @@ class _Progress(TrainerCallback):
             print(f"\r{line:<70}", end="", file=sys.stderr, flush=True)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
+        """Say how good the epoch was."""
         figure = (metrics or {}).get("eval_macro_ap")
         minutes = (time.monotonic() - self.began) / 60
         if figure is not None and state.global_step > self.said:

@@ -47,6 +47,13 @@ class Recipe(BaseModel):
     """The same by stratum; a mention has the product of both."""
     distillation: Annotated[float, Field(ge=0, le=1)] = 0.5
     """With teachers: their share in the target of a label that is known; where it is not, they are the target."""
+    invented_names: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the mentions that name another brand in which an invented name stands for its mask: brands that the
+    brands file does not know are read as words, and only their place in the sentence says that they are others."""
+    pretraining_epochs: Annotated[float, Field(ge=0, le=100)] = 0.0
+    """Epochs of masked-language modelling on all mentions, labelled or not, before fine-tuning; 0 leaves it out."""
+    pretraining_rate: Annotated[float, Field(gt=0, lt=1)] = 3e-4
+    """Peak rate of that."""
     patience: Annotated[int, Field(ge=1)] = 2
     """Epochs without a better dev average precision after which training stops."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 13

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from transformers import set_seed
 from transformers.utils import logging as transformers_logging
 
@@ -24,18 +23,19 @@ from data.schema import INTENTS, LabelledMention
 from data.sources import SOURCES
 from data.splits import split_by_brand
 from model.brands import DEFAULT_BRANDS, Brands
-from model.bundle import MANIFEST, MODEL, Bundle
+from model.bundle import MANIFEST, MODEL
 from model.encoding import Encoder
 from model.errors import FirstreplyError
 from model.normalise import NORMALISER_VERSION
-from model.scorer import Scorer
 from training.assemble import Parts, assemble
 from training.base import load_base
-from training.examples import Floats, distilled, labels_of, to_dataset
+from training.examples import distilled, labels_of, to_dataset, token_ids, with_invented_names
 from training.export import QUANTISATION, export_fp32, quantise
-from training.fit import FitInputs, fit, positive_weights, use_bfloat16
-from training.network import IntentNetwork, add_masks
+from training.fit import FitInputs, fit, last_checkpoint, positive_weights, use_bfloat16
+from training.network import IntentNetwork, add_masks, restore_head, save_checkpoint
+from training.pretrain import pretrain
 from training.recipe import Recipe
+from training.teachers import Teacher, taught
 
 _DEV_SHARE = 0.15
 """Share of the mentions, by whole brands, that is set aside where no dev file is given."""
@@ -57,7 +57,8 @@ class TrainJob:
     """Labelled mentions of other brands; without it, some brands of ``train`` are set aside."""
     brands: Path | None = None
     teachers: tuple[Path, ...] = ()
-    """Bundles to learn from as well: from the mean of their probabilities. They teach mentions without labels too."""
+    """Bundles or kept encoders to learn from as well: from the mean of their probabilities. They teach mentions without
+    labels too."""
     exclude_sources: tuple[str, ...] = ()
     """Mentions whose ``source`` is one of these are left out."""
     name: str = "firstreply"
@@ -65,7 +66,7 @@ class TrainJob:
     keep_fp32: bool = False
     """Also write the bundle before quantisation, as OUT-fp32."""
     keep_encoder: bool = False
-    """Also write the fine-tuned encoder, as OUT-encoder: a base to train on from."""
+    """Also write the fine-tuned encoder and its head, as OUT-encoder: a base to train on from, and a teacher."""
 
 
 def train(job: TrainJob) -> int:
@@ -77,7 +78,8 @@ def train(job: TrainJob) -> int:
     training, dev = _mentions(job)
     brands_file = job.brands or DEFAULT_BRANDS
     brands = Brands.load(brands_file)
-    run = _run_folder(job, brands, training, dev)
+    teachers = [Teacher.load(folder) for folder in job.teachers]
+    run = _run_folder(job, brands, [teacher.sha256 for teacher in teachers], training, dev)
     recipe = job.recipe
     set_seed(recipe.seed)
     encoder_network, tokenizer = load_base(recipe.base, recipe.attention_dropout)
@@ -86,18 +88,23 @@ def train(job: TrainJob) -> int:
     encoder = Encoder.load(run / "tokenizer" / "tokenizer.json", recipe.max_tokens)
     _say(f"reading {len(training):,} train and {len(dev):,} dev mentions")
     labels = labels_of(training)
-    targets = distilled(labels, _taught(job, training, run), recipe.distillation) if job.teachers else labels
-    examples = to_dataset(training, targets, [_weight(mention, recipe) for mention in training], encoder, brands)
-    dev_examples = to_dataset(dev, labels_of(dev), [1.0] * len(dev), encoder, brands)
+    targets = labels
+    if teachers:
+        targets = distilled(labels, taught(teachers, training, dev, brands, run), recipe.distillation)
+    if recipe.pretraining_epochs and last_checkpoint(run) is None:
+        _say(f"pre-training for {recipe.pretraining_epochs:g} epochs")
+        pretrain(encoder_network, tokenizer, token_ids(training, encoder, brands), recipe, run / "pretraining")
+    ids = with_invented_names(training, encoder, brands, recipe.invented_names, recipe.seed)
+    examples = to_dataset(ids, targets, [_weight(mention, recipe) for mention in training])
+    dev_examples = to_dataset(token_ids(dev, encoder, brands), labels_of(dev), [1.0] * len(dev))
     network = IntentNetwork(encoder_network, recipe.dropout, positive_weights(labels, recipe.positive_weight))
+    restore_head(network, recipe.base)
     _say(f"training for {recipe.epochs:g} epochs in {'bfloat16' if use_bfloat16(recipe) else 'float32'}")
     padding = tokenizer.pad_token_id or 0
     fit(network, recipe, FitInputs(examples, dev_examples, padding, run))
     origin = str(getattr(encoder_network.config, "base_model", recipe.base))
     if job.keep_encoder:
-        encoder_network.config.base_model = origin
-        for part in (encoder_network, tokenizer):
-            part.save_pretrained(job.out.with_name(job.out.name + "-encoder"))
+        save_checkpoint(network, tokenizer, job.out.with_name(job.out.name + "-encoder"), origin)
     _say("exporting to ONNX, fusing, quantising")
     export_fp32(network, run / "fp32.onnx")
     quantise(run / "fp32.onnx", run / MODEL)
@@ -109,7 +116,7 @@ def train(job: TrainJob) -> int:
         "max_tokens": recipe.max_tokens,
         "data": _provenance(training),
         "dev_of_seen_brands": sum(mention.brand_key in seen for mention in dev),
-        "teachers": [_teacher(folder) for folder in job.teachers],
+        "teachers": [teacher.described() for teacher in teachers],
         "recipe": recipe.model_dump(),
     }
     tokenizer_file = run / "tokenizer" / "tokenizer.json"
@@ -126,7 +133,8 @@ def train(job: TrainJob) -> int:
 
 def _mentions(job: TrainJob) -> tuple[list[LabelledMention], list[LabelledMention]]:
     """Mentions to train on and dev mentions of other brands, each with at least one known label."""
-    training = [mention for path in job.train for mention in (read_labelled(path) if job.teachers else _labelled(path))]
+    unlabelled_too = bool(job.teachers) or job.recipe.pretraining_epochs > 0
+    training = [m for path in job.train for m in (read_labelled(path) if unlabelled_too else _labelled(path))]
     known = {mention.source for mention in training}
     for source in job.exclude_sources:
         if source not in known:
@@ -184,30 +192,18 @@ def _check_out(out: Path) -> None:
         raise TrainingError(f"--out {out} is there and is no bundle; give another folder")
 
 
-def _taught(job: TrainJob, mentions: Sequence[LabelledMention], run: Path) -> Floats:
-    """Mean probabilities of the teachers, shape (mentions, intents); kept in ``run`` for a run that resumes."""
-    kept = run / "taught.npy"
-    if kept.is_file():
-        return np.asarray(np.load(kept), dtype=np.float64)
-    total = np.zeros((len(mentions), len(INTENTS)))
-    for folder in job.teachers:
-        _say(f"asking the teacher {folder}")
-        readings = Scorer.load(folder).read_all((mention.text, mention.target) for mention in mentions)
-        total += np.array([reading.probabilities for reading in readings])
-    np.save(kept.with_suffix(".part.npy"), total / len(job.teachers))
-    kept.with_suffix(".part.npy").replace(kept)
-    return total / len(job.teachers)
-
-
 def _weight(mention: LabelledMention, recipe: Recipe) -> float:
     return recipe.source_weights.get(mention.source, 1.0) * recipe.stratum_weights.get(mention.stratum, 1.0)
 
 
 def _run_folder(
-    job: TrainJob, brands: Brands, training: Sequence[LabelledMention], dev: Sequence[LabelledMention]
+    job: TrainJob,
+    brands: Brands,
+    teachers: Sequence[str],
+    training: Sequence[LabelledMention],
+    dev: Sequence[LabelledMention],
 ) -> Path:
     """Folder of checkpoints beside OUT: kept from a killed run of the very same job, else begun anew."""
-    teachers = [Bundle.load(folder).sha256 for folder in job.teachers]
     digest = hashlib.sha256(f"{job.recipe.model_dump_json()} {brands.sha256} {teachers} {NORMALISER_VERSION}".encode())
     for mention in (*training, *dev):
         digest.update(mention.model_dump_json().encode("utf-8", "surrogatepass"))
@@ -236,11 +232,6 @@ def _finish(out: Path, parts: Parts, dev: Sequence[LabelledMention]) -> dict[str
     building.rename(out)
     shutil.rmtree(older, ignore_errors=True)
     return figures
-
-
-def _teacher(folder: Path) -> dict[str, str]:
-    bundle = Bundle.load(folder)
-    return {"name": bundle.name, "version": bundle.version, "base_model": bundle.base_model, "sha256": bundle.sha256}
 
 
 def _provenance(mentions: Sequence[LabelledMention]) -> list[dict[str, Any]]:

@@ -1,0 +1,118 @@
+"""Teachers of a training run: what bundles and kept encoders read in its mentions.
+
+Leaves mixing that with the labels to ``training.examples``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from data.schema import INTENTS, LabelledMention
+from model.brands import Brands
+from model.bundle import MANIFEST, Bundle, file_hash
+from model.encoding import Encoder
+from model.errors import FirstreplyError
+from model.scorer import Scorer
+from training.base import load_base
+from training.calibrate import fit_calibration, probabilities
+from training.examples import Floats, PadToLongest, labels_of, to_dataset, token_ids
+from training.fit import multiplies_bfloat16
+from training.network import HEAD, IntentNetwork, restore_head
+
+_BATCH = 64
+_MAX_TOKENS = 96
+
+
+class TeacherError(FirstreplyError):
+    """A folder given as a teacher is neither a bundle nor a kept encoder."""
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A bundle, or the encoder and head that ``train --keep-encoder`` kept."""
+
+    folder: Path
+    sha256: str
+    bundle: Bundle | None
+
+    @classmethod
+    def load(cls, folder: Path) -> Teacher:
+        """Find out what the folder holds.
+
+        Raises:
+            TeacherError: neither of the two.
+            BundleError: a bundle that cannot be used.
+        """
+        if (folder / MANIFEST).is_file():
+            bundle = Bundle.load(folder)
+            return cls(folder, bundle.sha256, bundle)
+        if (folder / HEAD).is_file():
+            return cls(folder, file_hash(folder / "model.safetensors"), None)
+        raise TeacherError(
+            f"--teacher {folder}: no {MANIFEST} and no {HEAD}; give a bundle or what --keep-encoder kept"
+        )
+
+    def described(self) -> dict[str, str]:
+        """How the student's manifest names it."""
+        if self.bundle is None:
+            return {"name": self.folder.name, "version": "encoder", "base_model": "", "sha256": self.sha256}
+        return {
+            "name": self.bundle.name,
+            "version": self.bundle.version,
+            "base_model": self.bundle.base_model,
+            "sha256": self.sha256,
+        }
+
+    def read(self, mentions: Sequence[LabelledMention], dev: Sequence[LabelledMention], brands: Brands) -> Floats:
+        """Calibrated probabilities, shape (mentions, intents); a kept encoder is calibrated on ``dev`` first."""
+        if self.bundle is not None:
+            readings = Scorer.load(self.folder).read_all((mention.text, mention.target) for mention in mentions)
+            return np.array([reading.probabilities for reading in readings])
+        calibration = fit_calibration(self._logits(dev, brands), labels_of(dev))
+        return probabilities(calibration, self._logits(mentions, brands))
+
+    def _logits(self, mentions: Sequence[LabelledMention], brands: Brands) -> Floats:
+        """Logits by torch, in batches of mentions of like length."""
+        encoder_network, tokenizer = load_base(str(self.folder))
+        network = IntentNetwork(encoder_network, dropout=0.0).eval()
+        restore_head(network, str(self.folder))
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        network.to(device)
+        ids = token_ids(mentions, Encoder.load(self.folder / "tokenizer.json", _MAX_TOKENS), brands)
+        examples = to_dataset(ids, labels_of(mentions), [1.0] * len(mentions))
+        collate = PadToLongest(tokenizer.pad_token_id or 0)
+        order = sorted(range(len(ids)), key=lambda index: len(ids[index]))
+        logits = np.zeros((len(ids), len(INTENTS)))
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=multiplies_bfloat16()):
+            for start in range(0, len(order), _BATCH):
+                chosen = order[start : start + _BATCH]
+                batch = collate([examples[index] for index in chosen])
+                answer = network.logits(batch["input_ids"].to(device), batch["attention_mask"].to(device))
+                logits[chosen] = answer.cpu().numpy()
+        return logits
+
+
+def taught(
+    teachers: Sequence[Teacher],
+    mentions: Sequence[LabelledMention],
+    dev: Sequence[LabelledMention],
+    brands: Brands,
+    run: Path,
+) -> Floats:
+    """Mean probabilities of the teachers, shape (mentions, intents); kept in ``run`` for a run that resumes."""
+    kept = run / "taught.npy"
+    if kept.is_file():
+        return np.asarray(np.load(kept), dtype=np.float64)
+    total = np.zeros((len(mentions), len(INTENTS)))
+    for teacher in teachers:
+        print(f"asking the teacher {teacher.folder}", file=sys.stderr, flush=True)
+        total += teacher.read(mentions, dev, brands)
+    np.save(kept.with_suffix(".part.npy"), total / len(teachers))
+    kept.with_suffix(".part.npy").replace(kept)
+    return total / len(teachers)
