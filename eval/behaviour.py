@@ -41,7 +41,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Failure:
-    """A case that did not pass."""
+    """A case that did not pass; of two posts, the one that was read otherwise than expected."""
 
     text: str
     target: str
@@ -50,7 +50,7 @@ class Failure:
 
 
 class Case(Protocol):
-    """One thing to check of one or two posts; its target is that of the last post."""
+    """One thing to check of one post, or of two; the last is the one that a failure names."""
 
     @property
     def posts(self) -> tuple[Post, ...]:
@@ -65,6 +65,7 @@ class Reads:
     """Minimum functionality: these intents are asserted, the open ones may be, and no others are."""
 
     post: Post
+    notation: str
     asserted: frozenset[str]
     open: frozenset[str]
 
@@ -79,9 +80,9 @@ class Reads:
         named = {word for word in words if not word.endswith("?")}
         open_ = {word.removesuffix("?") for word in words} - named
         asserted = named - {"none"}
-        if not named or named & open_ or not (asserted | open_ <= set(INTENTS)) or (asserted and "none" in named):
+        if not named or not asserted | open_ <= set(INTENTS) or (asserted and "none" in named):
             raise ValueError(f"{notation!r} does not say what must be read in {post[0]!r}")
-        return cls(post, frozenset(asserted), frozenset(open_))
+        return cls(post, notation, frozenset(asserted), frozenset(open_))
 
     @property
     def posts(self) -> tuple[Post, ...]:
@@ -91,15 +92,10 @@ class Reads:
     def judge(self, *seen: Seen) -> tuple[str, str] | None:
         """Passes where every intent that is not open is as it must be."""
         (found,) = seen
-        if found.labels - self.open == self.asserted - self.open:
+        if found.labels - self.open == self.asserted:
             return None
-        missed = [f"{intent} {found.probabilities[intent]:.2f}" for intent in INTENTS if intent in self._missed(found)]
-        expected = [i + "?" * (i in self.open) for i in INTENTS if i in self.asserted | self.open]
-        shown = " ".join(expected if self.asserted else ["none", *expected])
-        return shown, f"{found}{' but not ' if missed else ''}{', '.join(missed)}"
-
-    def _missed(self, found: Seen) -> frozenset[str]:
-        return self.asserted - found.labels
+        missed = ", ".join(f"{i} {found.probabilities[i]:.2f}" for i in INTENTS if i in self.asserted - found.labels)
+        return self.notation, f"{found}; not {missed}" if missed else str(found)
 
 
 @dataclass(frozen=True)
@@ -160,25 +156,17 @@ class Outcome:
     test: BehaviourTest
     failures: tuple[Failure, ...]
 
-    @property
-    def rate(self) -> float:
-        """Share of the cases that passed, 0 to 1."""
-        return 1 - len(self.failures) / len(self.test.cases)
-
-    @property
-    def reached(self) -> bool:
-        """Whether the rate is at or above the floor."""
-        return self.rate >= self.test.floor
-
     def record(self) -> dict[str, Any]:
-        """Kind, floor, cases, passed and rate, as ``bundle.json`` and ``report.json`` hold them."""
+        """Kind, floor, cases, passed, rate (0 to 1), and whether the floor is reached."""
         cases = len(self.test.cases)
+        passed = cases - len(self.failures)
         return {
             "kind": self.test.kind,
             "floor": self.test.floor,
             "cases": cases,
-            "passed": cases - len(self.failures),
-            "rate": round(self.rate, 4),
+            "passed": passed,
+            "rate": round(passed / cases, 4),
+            "reached": passed / cases >= self.test.floor,
         }
 
 
@@ -243,30 +231,28 @@ def measure_behaviour(scorer: Scorer, tests: Sequence[BehaviourTest]) -> list[Ou
 
 
 def behaviour_report(scorer: Scorer) -> dict[str, Any]:
-    """``releasable`` (every floor reached) and each test's record with its ``failures``, for ``report.json``."""
-    outcomes = measure_behaviour(scorer, load_tests())
-    return {
-        "releasable": all(one.reached for one in outcomes),
-        "tests": {
-            one.test.name: {**one.record(), "failures": [asdict(failure) for failure in one.failures]}
-            for one in outcomes
-        },
+    """``releasable`` (every floor is reached) and each test's record with its ``failures``, for ``report.json``."""
+    tests = {
+        one.test.name: {**one.record(), "failures": [asdict(failure) for failure in one.failures]}
+        for one in measure_behaviour(scorer, load_tests())
     }
+    return {"releasable": all(test["reached"] for test in tests.values()), "tests": tests}
 
 
 def check_bundle(folder: Path) -> dict[str, Any]:
-    """``releasable`` and each test's record, for ``bundle.json``; floors that were missed are said on stderr.
+    """The same without the failures, for ``bundle.json``; floors that were missed are said on stderr.
 
     Raises:
         BundleError: the bundle cannot be loaded.
     """
-    outcomes = measure_behaviour(Scorer.load(folder), load_tests())
-    missed = [one for one in outcomes if not one.reached]
-    verdict = "not releasable, these are below their floors:" if missed else "releasable"
-    print(
-        f"behaviour: {len(outcomes) - len(missed)} of {len(outcomes)} floors reached; {verdict}",
-        *(f"  {one.test.name}: {one.rate:.2f}, floor {one.test.floor:.2f}" for one in missed),
-        sep="\n",
-        file=sys.stderr,
-    )
-    return {"releasable": not missed, "tests": {one.test.name: one.record() for one in outcomes}}
+    report = behaviour_report(Scorer.load(folder))
+    tests = {
+        name: {field: value for field, value in test.items() if field != "failures"}
+        for name, test in report["tests"].items()
+    }
+    missed = {name: test for name, test in tests.items() if not test["reached"]}
+    verdict = "not releasable, below its floor:" if missed else "releasable"
+    print(f"behaviour: {len(tests) - len(missed)} of {len(tests)} floors reached; {verdict}", file=sys.stderr)
+    for name, test in missed.items():
+        print(f"  {name}: {test['rate']:.2f}, floor {test['floor']:.2f}", file=sys.stderr)
+    return {"releasable": report["releasable"], "tests": tests}

@@ -18,6 +18,7 @@ import numpy as np
 from data.files import file_errors
 from data.schema import INTENTS, FirstreplyError, LabelledMention
 from eval.baselines import BASELINES, Predictions, TrainingSet, cut_at
+from eval.behaviour import behaviour_report
 from eval.labelled import LabelledFile, read_by_model, read_labelled_files
 from eval.metrics import Figures, Flags, Floats, figures, truth_of
 from eval.report import markdown_report, text_report
@@ -112,6 +113,7 @@ def evaluate(job: EvaluateJob) -> int:
         **_measure(model, truth, natural),
         "cuts": _every_cut(scorer.bundle, model.scores, truth),
         "slices": {name: _slices(values, model, truth) for name, values in columns.items()},
+        "behaviour": behaviour_report(scorer),
         "others": {one.name: _measure(one, truth, natural) for one in others},
     }
     print(text_report(report))

@@ -14,7 +14,7 @@ Post = tuple[str, str]
 """A text and its target brand."""
 Perturbation = Callable[[str, str, Random], Post]
 
-_OTHER_BRANDS = ("Trundlewick", "ozzari", "PELTHAMS", "Kivuu24", "Lantern", "McSorrel", "Hethe_Way", "Ix")
+_OTHER_BRANDS = ("Trundlewick", "ozzari", "PELTHAMS", "Kivuu24", "Turnip", "McSorrel", "Hethe_Way", "Ix")
 _EMOJI = ("📱", "📍", "☕", "🌧", "👀", "🗓")
 _LINKS = ("https://t.co/x7Gq2LpRzA", "www.example.com/s/81403", "https://example.org/p?id=4&s=20")
 _HANDLES = ("@dana_west", "@mk1987", "@oldtownrunner", "@PriyaReads")
@@ -33,8 +33,9 @@ def _typo(text: str, brand: str, random: Random) -> Post:
     """One slip inside one word: two letters change places, one is left out, or one is struck twice."""
     word = random.choice([match for match in _WORD.finditer(text) if match[0] != brand])
     at = word.start() + random.randrange(1, len(word[0]) - 1)
-    slip = random.choice((text[at + 1] + text[at], text[at + 1], text[at] + text[at : at + 2]))
-    return text[:at] + slip + text[at + 2 :], brand
+    pair = text[at : at + 2]
+    slips = [slip for slip in (pair[::-1], pair[1], pair[0] + pair) if slip != pair]
+    return text[:at] + random.choice(slips) + text[at + 2 :], brand
 
 
 def _behind(additions: tuple[str, ...]) -> Perturbation:
