@@ -1,7 +1,8 @@
 """A bundle's figures on labelled mentions: overall, per slice, at every cut, and beside baselines fitted in the run.
 
-Leaves out the formulas (``eval.metrics``), the baselines (``eval.baselines``) and how it all looks (``eval.report``).
-The bundle is read through ``Scorer.read_all``, the code that the endpoint and the bulk scorer run.
+Leaves out the formulas (``eval.metrics``), the baselines (``eval.baselines``), the behavioural tests
+(``eval.behaviour``) and how it all looks (``eval.report``). The bundle is read through ``Scorer.read_all``, the code
+that the endpoint and the bulk scorer run.
 """
 
 from __future__ import annotations

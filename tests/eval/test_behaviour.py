@@ -81,7 +81,8 @@ def test_every_brand_is_named_in_its_post_and_new_to_the_brands_files(file: Path
 )
 def test_notation(notation: str, asserted: set[str], open_: set[str]) -> None:
     case = Reads.parse(POST, notation)
-    assert (case.asserted, case.open) == (asserted, open_)
+    assert case.asserted == asserted
+    assert case.open == open_
 
 
 @pytest.mark.parametrize("notation", ["", "churn", "praise?", "none praise", "prase?", "none prase?"])
