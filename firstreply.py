@@ -78,6 +78,7 @@ def _score(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
+    from eval.behaviour import check_bundle
     from training.recipe import load_recipe
     from training.train import TrainJob, train
 
@@ -94,6 +95,7 @@ def _train(options: argparse.Namespace) -> int:
             version=options.model_version,
             keep_fp32=options.keep_fp32,
             keep_encoder=options.keep_encoder,
+            check=check_bundle,
         )
     )
 

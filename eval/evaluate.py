@@ -1,7 +1,8 @@
 """A bundle's figures on labelled mentions: overall, per slice, at every cut, and beside baselines fitted in the run.
 
-Leaves out the formulas (``eval.metrics``), the baselines (``eval.baselines``) and how it all looks (``eval.report``).
-The bundle is read through ``Scorer.read_all``, the code that the endpoint and the bulk scorer run.
+Leaves out the formulas (``eval.metrics``), the baselines (``eval.baselines``), the behavioural tests
+(``eval.behaviour``) and how it all looks (``eval.report``). The bundle is read through ``Scorer.read_all``, the code
+that the endpoint and the bulk scorer run.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 from data.files import file_errors
 from data.schema import INTENTS, FirstreplyError, LabelledMention
 from eval.baselines import BASELINES, Predictions, TrainingSet, cut_at
+from eval.behaviour import behaviour_report
 from eval.labelled import LabelledFile, read_by_model, read_labelled_files
 from eval.metrics import Figures, Flags, Floats, figures, truth_of
 from eval.report import markdown_report, text_report
@@ -112,6 +114,7 @@ def evaluate(job: EvaluateJob) -> int:
         **_measure(model, truth, natural),
         "cuts": _every_cut(scorer.bundle, model.scores, truth),
         "slices": {name: _slices(values, model, truth) for name, values in columns.items()},
+        "behaviour": behaviour_report(scorer),
         "others": {one.name: _measure(one, truth, natural) for one in others},
     }
     print(text_report(report))

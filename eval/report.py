@@ -21,7 +21,8 @@ _HOW_TO_READ = """## How to read it
 Labels that are not known count nowhere. F1 is 2·TP / (2·TP + FP + FN); macro is the mean over the intents for which a
 figure is defined, micro pools the cells of all intents; AP is average precision; ECE is the expected calibration error
 over ten bins of equal width; the interval is Wilson's, 95%. *natural* is the stratum drawn at random, the one to expect
-of a brand's own stream. "–" is not defined: no positives, or nothing predicted."""
+of a brand's own stream. "–" is not defined: no positives, or nothing predicted. Behaviour counts the cases of written
+tests that pass (eval/behaviour.toml); an expected intent with "?" may be read or not."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ def markdown_report(report: Report) -> str:
         f"# {_headline(report)}",
         "\n".join([*(f"- {line}" for line in data), *warnings]),
         *(table.markdown() for table in _tables(report)),
+        *_failures(report["behaviour"]["tests"]),
         _HOW_TO_READ,
     ]
     return "\n\n".join(page) + "\n"
@@ -92,6 +94,7 @@ def _tables(report: Report) -> list[Table]:
     if report["others"]:
         tables.append(_beside(report))
     tables.extend(_slices(name, sliced) for name, sliced in report["slices"].items())
+    tables.append(_behaviour(report["behaviour"]))
     return tables
 
 
@@ -143,6 +146,38 @@ def _slices(column: str, sliced: Report) -> Table:
     if len(sliced) > SLICE_ROWS:
         notes.append(f"{len(sliced) - SLICE_ROWS:,} more in report.json.")
     return Table(f"F1 by {column}", [column, "mentions", "macro", "micro", *INTENTS], rows, " ".join(notes))
+
+
+def _behaviour(behaviour: Report) -> Table:
+    rows = [
+        [
+            f"{test['kind']}: {name}",
+            *(f"{test[count]:,}" for count in ("cases", "passed")),
+            *(_show(test[share]) for share in ("rate", "floor")),
+            "reached" if test["reached"] else "missed",
+        ]
+        for name, test in behaviour["tests"].items()
+    ]
+    note = "Every floor is reached." if behaviour["releasable"] else "Not every floor is reached."
+    return Table("Behaviour at the cut balanced", ["test", "cases", "passed", "rate", "floor", ""], rows, note)
+
+
+def _failures(tests: Report) -> list[str]:
+    """For each behavioural test with failing cases a Markdown list of them."""
+    return [
+        "\n".join(
+            [
+                f"### Failing: {name}",
+                "",
+                *(
+                    f"- `{one['text']}`, target {one['target']}: expected {one['expected']}; read {one['read']}"
+                    for one in test["failures"]
+                ),
+            ]
+        )
+        for name, test in tests.items()
+        if test["failures"]
+    ]
 
 
 def _show(figure: float | None) -> str:

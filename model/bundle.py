@@ -66,6 +66,8 @@ class Bundle:
     figures: Mapping[str, Any]
     sha256: str
     """Hash of the manifest, and through it of every file."""
+    behaviour: Mapping[str, Any] | None = None
+    """``releasable`` and the behavioural ``tests`` by name, each with its rate and floor; None where none were run."""
 
     @classmethod
     def load(cls, folder: Path) -> Bundle:
@@ -107,6 +109,7 @@ class Bundle:
                 data=tuple(manifest["data"]),
                 figures=manifest["figures"],
                 sha256=manifest["sha256"],
+                behaviour=manifest.get("behaviour"),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise BundleError(f"bundle {folder}: {MANIFEST} lacks or garbles {error}; get the bundle again") from None

@@ -6,7 +6,7 @@ Everything is fitted and measured through the scorer that serves, on the model t
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,9 @@ from model.scorer import Scorer
 from training.calibrate import fit_calibration, fit_cuts, probabilities
 from training.card import model_card
 from training.examples import Floats, labels_of
+
+Check = Callable[[Path], Mapping[str, Any]]
+"""Tries a finished bundle; gives what ``bundle.json`` then holds under ``behaviour`` (``Bundle.behaviour``)."""
 
 IDENTITY = Calibration((1.0,) * len(INTENTS), (0.0,) * len(INTENTS))
 
@@ -36,9 +39,13 @@ class Parts:
 
 
 def assemble(
-    folder: Path, parts: Parts, dev: Sequence[LabelledMention], progress: Callable[[str], None]
+    folder: Path,
+    parts: Parts,
+    dev: Sequence[LabelledMention],
+    progress: Callable[[str], None],
+    check: Check | None = None,
 ) -> dict[str, Any]:
-    """Make the bundle in ``folder`` (new or empty) and return its dev figures."""
+    """Make the bundle in ``folder`` (new or empty), record what ``check`` says of it, and return its dev figures."""
     folder.mkdir(parents=True, exist_ok=True)
     for source, name in ((parts.model, MODEL), (parts.tokenizer, TOKENIZER), (parts.brands, BRANDS)):
         shutil.copyfile(source, folder / name)
@@ -63,9 +70,16 @@ def assemble(
         "cuts": {name: asdict(cuts[name]) for name in CUTS},
         "figures": {"dev": figures},
     }
+    _describe(folder, manifest)
+    if check is not None:
+        progress("trying its behaviour")
+        _describe(folder, manifest | {"behaviour": check(folder)})
+    return figures
+
+
+def _describe(folder: Path, manifest: Mapping[str, Any]) -> None:
     (folder / CARD).write_text(model_card(manifest), encoding="utf-8")
     write_manifest(folder, manifest)
-    return figures
 
 
 def figures_of(values: Floats, truth: Floats, thresholds: Floats) -> dict[str, Any]:

@@ -44,6 +44,7 @@ def model_card(manifest: Mapping[str, Any]) -> str:
             " `firstreply evaluate` measures it on your own.",
             "",
             *[line for name, part in figures.items() for line in _figures(name, part)],
+            *_behaviour(manifest.get("behaviour")),
             "## Cuts",
             "",
             "Threshold, and the precision and recall that it reached on dev. “–”: no threshold reaches it.",
@@ -101,6 +102,27 @@ def _figures(name: str, part: Mapping[str, Any]) -> list[str]:
         "| intent | precision | recall | F1 | average precision | support |",
         "|---|---:|---:|---:|---:|---:|",
         *rows,
+        "",
+    ]
+
+
+def _behaviour(behaviour: Mapping[str, Any] | None) -> list[str]:
+    if behaviour is None:
+        return []
+    verdict = "Every floor is reached." if behaviour["releasable"] else "**Not every floor is reached.**"
+    return [
+        "## Behaviour",
+        "",
+        "Share of written cases that pass, at the cut `balanced`, and the floor that a release must reach."
+        f" {verdict} `firstreply evaluate` lists the cases that fail.",
+        "",
+        "| test | cases | passed | floor |",
+        "|---|---:|---:|---:|",
+        *(
+            f"| {test['kind']}: {name} | {test['cases']} | {test['rate']:.2f}{'' if test['reached'] else ' (missed)'}"
+            f" | {test['floor']:.2f} |"
+            for name, test in behaviour["tests"].items()
+        ),
         "",
     ]
 

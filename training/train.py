@@ -27,7 +27,7 @@ from model.bundle import MANIFEST, MODEL
 from model.encoding import Encoder
 from model.errors import FirstreplyError
 from model.normalise import NORMALISER_VERSION
-from training.assemble import Parts, assemble
+from training.assemble import Check, Parts, assemble
 from training.base import load_base
 from training.examples import distilled, labels_of, to_dataset, token_ids, with_invented_names
 from training.export import QUANTISATION, export_fp32, quantise
@@ -67,6 +67,8 @@ class TrainJob:
     """Also write the bundle before quantisation, as OUT-fp32."""
     keep_encoder: bool = False
     """Also write the fine-tuned encoder and its head, as OUT-encoder: a base to train on from, and a teacher."""
+    check: Check | None = None
+    """What to try on the finished bundle; without it, the bundle records no behaviour."""
 
 
 def train(job: TrainJob) -> int:
@@ -124,7 +126,7 @@ def train(job: TrainJob) -> int:
         plain = Parts(run / "fp32.onnx", tokenizer_file, brands_file, manifest | {"quantisation": "none: float32"})
         _finish(job.out.with_name(job.out.name + "-fp32"), plain, dev)
     parts = Parts(run / MODEL, tokenizer_file, brands_file, manifest | {"quantisation": QUANTISATION})
-    figures = _finish(job.out, parts, dev)
+    figures = _finish(job.out, parts, dev, job.check)
     shutil.rmtree(run)
     _say(f"bundle written to {job.out}")
     print(_table(figures))
@@ -220,11 +222,11 @@ def _run_folder(
     return run
 
 
-def _finish(out: Path, parts: Parts, dev: Sequence[LabelledMention]) -> dict[str, Any]:
+def _finish(out: Path, parts: Parts, dev: Sequence[LabelledMention], check: Check | None = None) -> dict[str, Any]:
     """Assemble beside ``out`` and move it there whole, replacing an older bundle."""
     building = out.with_name(out.name + ".part")
     shutil.rmtree(building, ignore_errors=True)
-    figures = assemble(building, parts, dev, _say)
+    figures = assemble(building, parts, dev, _say, check)
     older = out.with_name(out.name + ".old")
     shutil.rmtree(older, ignore_errors=True)
     if out.exists():
