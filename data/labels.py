@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from data.agreement import Agreement, agreements
 from data.files import BadRow, open_writer, read_rows
 from data.schema import INTENTS, FileError, LabelledMention, MentionError, labelled_from_row
 from data.sources.registry import SOURCES
@@ -53,6 +54,8 @@ class Join:
     """Ids whose text in the download is another one, so that the label does not hold; left out."""
     missing: tuple[str, ...]
     """Ids of labels whose post is not in the download."""
+    agreements: dict[str, Agreement]
+    """How far the corpus's labels agree with ours, by intent."""
 
 
 def export_labels(files: Sequence[Path], folder: Path) -> int:
@@ -135,6 +138,13 @@ def join_labels(labels: Sequence[TextlessLabel], mentions: Iterable[LabelledMent
         mismatched=tuple(labels[index].mention.id for index in sorted(mismatched)),
         missing=tuple(
             label.mention.id for index, label in enumerate(labels) if index not in found and index not in mismatched
+        ),
+        agreements=agreements(
+            (intent, theirs, ours)
+            for index, mention in found.items()
+            if labels[index].mention.stratum != OTHER_TARGET
+            for intent, theirs, ours in zip(INTENTS, mention.labels, labels[index].mention.labels, strict=True)
+            if theirs is not None and ours is not None
         ),
     )
 

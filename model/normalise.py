@@ -124,6 +124,15 @@ def normalise(text: str, brand: str | None, brands: Brands) -> NormalisedText:
     return NormalisedText(tuple(words), target_name or None)
 
 
+def named_brands(text: str, brands: Brands) -> dict[str, str]:
+    """Brand key → how the text writes it, for every brand of the brands file that the text names."""
+    source = readable(text).text
+    words = _mask_names(_split(source, None, brands), None, brands)
+    written = (source[word.start : word.end].lstrip("@") for word in words if word.text == OTHER)
+    named = {brands.key(name): name for name in written}
+    return {key: name for key, name in named.items() if key in brands.entries}
+
+
 def _one_pass(text: str, target: Target | None, brands: Brands) -> tuple[list[Word], bool]:
     """Words of readable characters, and whether their text is surely a fixed point."""
     words = _mask_names(_split(text, target, brands), target, brands)

@@ -15,6 +15,7 @@ from datasets import Dataset
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, PrinterCallback, Trainer, TrainingArguments
 
+from training.base import BaseModelError
 from training.fit import Progress, last_checkpoint, use_bfloat16
 from training.recipe import Recipe
 
@@ -50,7 +51,8 @@ class MaskTokens:
     """Collates token ids and hides some of them, other ones each time."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
-        assert isinstance(tokenizer.mask_token_id, int)
+        if not isinstance(tokenizer.mask_token_id, int):
+            raise BaseModelError("the base model's tokenizer has no mask token: train with pretraining_epochs = 0")
         self.mask, self.padding = tokenizer.mask_token_id, tokenizer.pad_token_id or 0
         self.special = torch.tensor(tokenizer.all_special_ids)
         self.size = len(tokenizer)

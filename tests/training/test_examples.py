@@ -1,0 +1,44 @@
+"""Invented names for other brands: which mentions get one, and that nothing else changes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from random import Random
+
+from data.files import read_labelled
+from model.brands import Brands
+from model.encoding import Encoder
+from model.normalise import OTHER
+from tests.conftest import SAMPLE
+from training.base import load_base
+from training.examples import invented_name, token_ids, with_invented_names
+from training.network import add_masks
+
+BRANDS = Brands.load(SAMPLE / "brands.toml")
+
+
+def test_only_masks_of_other_brands_become_names(tiny_base: Path, tmp_path: Path) -> None:
+    network, tokenizer = load_base(str(tiny_base))
+    add_masks(network, tokenizer)
+    tokenizer.save_pretrained(tmp_path)
+    encoder = Encoder.load(tmp_path / "tokenizer.json", 96)
+    other = tokenizer.convert_tokens_to_ids(OTHER)
+    mentions = read_labelled(SAMPLE / "train.csv")
+    plain = token_ids(mentions, encoder, BRANDS)
+    assert with_invented_names(mentions, encoder, BRANDS, 0.0, seed=1) == plain
+    every = with_invented_names(mentions, encoder, BRANDS, 1.0, seed=1)
+    assert every == with_invented_names(mentions, encoder, BRANDS, 1.0, seed=1)
+    for before, after in zip(plain, every, strict=True):
+        assert other not in after
+        assert (before == after) == (other not in before)
+    some = with_invented_names(mentions, encoder, BRANDS, 0.5, seed=1)
+    named = [other not in after for before, after in zip(plain, some, strict=True) if other in before]
+    assert 0.3 < sum(named) / len(named) < 0.7
+
+
+def test_names_can_be_spoken() -> None:
+    random = Random(2)
+    names = {invented_name(random) for _ in range(200)}
+    assert len(names) > 150
+    assert all(re.fullmatch(r"[A-Z][a-z]{2,12}", name) for name in names)

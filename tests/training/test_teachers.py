@@ -1,0 +1,78 @@
+"""Teachers: a kept encoder reads as the network that it was, and what is no teacher is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from data.files import read_labelled
+from data.schema import INTENTS
+from model.brands import Brands
+from model.encoding import Encoder
+from model.scorer import Scorer
+from tests.conftest import SAMPLE
+from training.base import load_base
+from training.calibrate import fit_calibration, probabilities
+from training.examples import labels_of, token_ids
+from training.network import IntentNetwork, add_masks, restore_head, save_checkpoint
+from training.teachers import Teacher, TeacherError, taught
+
+BRANDS = Brands.load(SAMPLE / "brands.toml")
+MENTIONS = read_labelled(SAMPLE / "train.csv")[:40]
+DEV = read_labelled(SAMPLE / "heldout.csv")
+
+
+@pytest.fixture(scope="module")
+def kept(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[IntentNetwork, Path]:
+    torch.manual_seed(5)
+    encoder, tokenizer = load_base(str(tiny_base))
+    add_masks(encoder, tokenizer)
+    network = IntentNetwork(encoder, dropout=0.1).eval()
+    torch.nn.init.normal_(network.head.weight)
+    folder = tmp_path_factory.mktemp("kept") / "encoder"
+    save_checkpoint(network, tokenizer, folder, "tiny")
+    return network, folder
+
+
+def test_a_kept_encoder_reads_as_the_network_it_was(kept: tuple[IntentNetwork, Path]) -> None:
+    network, folder = kept
+    encoder = Encoder.load(folder / "tokenizer.json", 96)
+
+    def logits(mentions: list[object]) -> np.ndarray:  # type: ignore[type-arg]
+        rows = []
+        for ids in token_ids(mentions, encoder, BRANDS):  # type: ignore[arg-type]
+            row = torch.tensor([ids])
+            with torch.no_grad():
+                rows.append(network.logits(row, torch.ones_like(row))[0].numpy())
+        return np.array(rows, dtype=np.float64)
+
+    expected = probabilities(fit_calibration(logits(list(DEV)), labels_of(DEV)), logits(list(MENTIONS)))
+    assert np.allclose(Teacher.load(folder).read(MENTIONS, DEV, BRANDS), expected, atol=0.02)
+
+
+def test_a_base_without_a_kept_head_begins_with_a_new_one(kept: tuple[IntentNetwork, Path], tiny_base: Path) -> None:
+    network, folder = kept
+    other = IntentNetwork(load_base(str(folder))[0], dropout=0.1)
+    assert not restore_head(other, str(tiny_base))
+    assert restore_head(other, str(folder))
+    assert torch.equal(other.head.weight, network.head.weight)
+
+
+def test_teachers_are_averaged_and_not_asked_twice(
+    kept: tuple[IntentNetwork, Path], tiny_bundle: Path, tmp_path: Path
+) -> None:
+    teachers = [Teacher.load(tiny_bundle), Teacher.load(kept[1])]
+    found = taught(teachers, MENTIONS, DEV, BRANDS, tmp_path)
+    assert found.shape == (len(MENTIONS), len(INTENTS))
+    readings = Scorer.load(tiny_bundle).read_all((mention.text, mention.target) for mention in MENTIONS)
+    ours = np.array([reading.probabilities for reading in readings])
+    assert np.allclose(found, (ours + teachers[1].read(MENTIONS, DEV, BRANDS)) / 2)
+    assert np.array_equal(taught([], MENTIONS, DEV, BRANDS, tmp_path), found)
+
+
+def test_what_is_no_teacher_is_said(tmp_path: Path) -> None:
+    with pytest.raises(TeacherError, match="give a bundle or what --keep-encoder kept"):
+        Teacher.load(tmp_path)
