@@ -114,8 +114,8 @@ def _confidence(manifest: Mapping[str, Any]) -> list[str]:
         f"Expected calibration error: {measured['error']:.3f}{natural}. It and the tables below are cross-fitted by"
         f" {by}: calibration and thresholds are fitted on all but one of {measured['folds']} folds of whole {by}s, and"
         " measured on the one left out. What is shipped is fitted on all of them. Intervals are 95%: of a threshold"
-        f" over resampled {by}s, of a precision by Wilson. “–”: no threshold, or nothing asserted. A mention is uncertain"
-        " where one of its probabilities lies inside its threshold's interval.",
+        f" over resampled {by}s, of a precision by Wilson. “–”: no threshold, or nothing asserted. A mention is"
+        " uncertain where one of its probabilities lies inside its threshold's interval.",
     ]
     for name, cut in cuts.items():
         lines += ["", f"**{name}**", "", "| intent | threshold | precision | recall |", "|---|---:|---:|---:|"]
