@@ -129,7 +129,7 @@ def _stated(cuts: Report) -> Table:
         return f"{_show(one['precision'])}{' *' if outside else '  '} ({_show(low)}–{_show(high)})"
 
     rows = [[intent, *(cell(cut["intents"][intent]) for cut in cuts.values())] for intent in INTENTS]
-    note = "In brackets the bundle's own 95% interval, measured on brands left out when it was made; * outside it."
+    note = "In brackets the bundle's own 95% interval, of brands (or mentions) left out when it was made; * outside it."
     return Table("Every cut: precision reached (and stated)", ["intent", *cuts], rows, note)
 
 
