@@ -100,6 +100,12 @@ def _train(options: argparse.Namespace) -> int:
     )
 
 
+def _calibrate(options: argparse.Namespace) -> int:
+    from training.recalibrate import CalibrateJob, calibrate
+
+    return calibrate(CalibrateJob(bundle=options.bundle, data=tuple(options.data), out=options.out))
+
+
 def _evaluate(options: argparse.Namespace) -> int:
     if options.fidelity is not None:
         if options.train or options.by or options.brands or options.compare or options.cut != "balanced":
@@ -268,6 +274,15 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--keep-encoder", action="store_true", help="also write the encoder, BUNDLE-encoder, as a --base to go on from"
     )
+
+    calibrate = _command(
+        commands, "calibrate", _calibrate, "fit a bundle's probabilities and cuts to your own mentions"
+    )
+    _bundle(calibrate)
+    calibrate.add_argument(
+        "--data", type=Path, nargs="+", required=True, metavar="FILE", help="labelled mentions, a few hundred"
+    )
+    calibrate.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="folder of the new bundle")
 
     evaluate = _command(commands, "evaluate", _evaluate, "measure a bundle on labelled mentions", "report")
     _bundle(evaluate)

@@ -151,6 +151,7 @@ def _every_cut(bundle: Bundle, scores: Floats, truth: Floats) -> dict[str, Any]:
             "intents": {
                 intent: {
                     "threshold": threshold if np.isfinite(threshold) else None,
+                    "stated_interval": bundle.stated[name].get(intent),
                     "precision": one.precision,
                     "precision_low": one.precision_low,
                     "precision_high": one.precision_high,

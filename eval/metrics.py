@@ -19,13 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.schema import INTENTS, LabelledMention
+from model.reliability import calibration_error, wilson_interval
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
-
-CALIBRATION_BINS = 10
-Z_95 = 1.959963984540054
-"""The standard normal's 0.975 quantile."""
 
 
 @dataclass(frozen=True)
@@ -137,32 +134,6 @@ def average_precision(truth: Flags, scores: Floats) -> float | None:
     found = np.cumsum(truth[order])[last_of_run]
     seen = np.flatnonzero(last_of_run) + 1
     return float(np.sum(np.diff(found, prepend=0) / found[-1] * found / seen))
-
-
-def calibration_error(truth: Flags, probabilities: Floats) -> float | None:
-    """Expected calibration error: Σ over bins of n_bin / n · |share of 1s − mean probability|; None without labels.
-
-    Ten bins of equal width, (0, 0.1], (0.1, 0.2] … (0.9, 1.0], 0 in the first (Guo et al. 2017, "On Calibration of
-    Modern Neural Networks", with the probability of the intent in place of the confidence).
-    """
-    if not len(truth):
-        return None
-    edges = np.linspace(0, 1, CALIBRATION_BINS + 1)[1:-1]
-    bins = np.searchsorted(edges, probabilities)
-    gaps = np.bincount(bins, weights=truth - probabilities, minlength=CALIBRATION_BINS)
-    return float(np.abs(gaps).sum() / len(truth))
-
-
-def wilson_interval(successes: int, trials: int, z: float = Z_95) -> tuple[float, float] | None:
-    """Wilson's score interval (1927) of a share; None without trials. It behaves where n is small or the share is 1."""
-    if not trials:
-        return None
-    share = successes / trials
-    centre = share + z * z / (2 * trials)
-    spread = z * np.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
-    scale = 1 + z * z / trials
-    low = float((centre - spread) / scale) if successes else 0.0
-    return low, float((centre + spread) / scale) if successes < trials else 1.0
 
 
 def balanced_threshold(truth: Flags, scores: Floats) -> float:

@@ -91,6 +91,8 @@ def _tables(report: Report) -> list[Table]:
     if natural and natural["mentions"] < report["overall"]["mentions"]:
         tables.append(_intents("Stratum natural", natural, report["thresholds"]))
     tables.append(_cuts(report["cuts"]))
+    if any(one["stated_interval"] for cut in report["cuts"].values() for one in cut["intents"].values()):
+        tables.append(_stated(report["cuts"]))
     if report["others"]:
         tables.append(_beside(report))
     tables.extend(_slices(name, sliced) for name, sliced in report["slices"].items())
@@ -119,6 +121,19 @@ def _cuts(cuts: Report) -> Table:
         cells = [cut["intents"][intent] for cut in cuts.values()]
         rows.append([intent, *(f"{_show(one['precision'])} / {_show(one['recall'])}" for one in cells)])
     return Table("Every cut: precision / recall", ["intent", *cuts], rows)
+
+
+def _stated(cuts: Report) -> Table:
+    def cell(one: Report) -> str:
+        if not one["stated_interval"]:
+            return f"{_show(one['precision'])}   (–)"
+        low, high = one["stated_interval"]
+        outside = one["precision"] is not None and not low <= one["precision"] <= high
+        return f"{_show(one['precision'])}{' *' if outside else '  '} ({_show(low)}–{_show(high)})"
+
+    rows = [[intent, *(cell(cut["intents"][intent]) for cut in cuts.values())] for intent in INTENTS]
+    note = "In brackets the bundle's own 95% interval, of brands (or mentions) left out when it was made; * outside it."
+    return Table("Every cut: precision reached (and stated)", ["intent", *cuts], rows, note)
 
 
 def _beside(report: Report) -> Table:

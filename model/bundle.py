@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,9 @@ from model.errors import BundleError
 from model.normalise import NORMALISER_VERSION
 
 FORMAT = 1
+Interval = tuple[float, float]
+NO_INTERVAL: Interval = (math.inf, -math.inf)
+"""Holds no probability."""
 CUTS = ("balanced", "p70", "p80", "p90", "p95")
 DEFAULT_BUNDLE = Path(__file__).with_name("default")
 MANIFEST, MODEL, TOKENIZER, BRANDS, CARD = "bundle.json", "model.onnx", "tokenizer.json", "brands.toml", "MODEL_CARD.md"
@@ -61,6 +64,10 @@ class Bundle:
     calibration: Calibration
     cuts: Mapping[str, tuple[float, ...]]
     """Cut name → threshold per intent; infinity where no threshold reaches the cut's precision."""
+    intervals: Mapping[str, tuple[Interval, ...]]
+    """Cut name → 95% interval of each threshold, ends included; ``NO_INTERVAL`` where the bundle states none."""
+    stated: Mapping[str, Mapping[str, Sequence[float] | None]]
+    """Cut name → per intent the 95% interval of the precision that its maker measured; empty in older bundles."""
     data: tuple[Mapping[str, Any], ...]
     """The corpora it was trained on, each with at least ``name``, ``mentions`` and ``licence``."""
     figures: Mapping[str, Any]
@@ -106,6 +113,8 @@ class Bundle:
                 base_model=manifest["base_model"],
                 calibration=Calibration(_per_intent(calibration["scale"]), _per_intent(calibration["offset"])),
                 cuts={name: _thresholds(manifest["cuts"][name]["thresholds"]) for name in CUTS},
+                intervals={name: _intervals(manifest["cuts"][name].get("threshold_interval", {})) for name in CUTS},
+                stated={name: manifest["cuts"][name].get("interval", {}) for name in CUTS},
                 data=tuple(manifest["data"]),
                 figures=manifest["figures"],
                 sha256=manifest["sha256"],
@@ -186,3 +195,15 @@ def _per_intent(values: Mapping[str, float]) -> tuple[float, ...]:
 def _thresholds(values: Mapping[str, float | None]) -> tuple[float, ...]:
     known = _per_intent({intent: 0.0 if value is None else value for intent, value in values.items()})
     return tuple(math.inf if values[intent] is None else t for intent, t in zip(INTENTS, known, strict=True))
+
+
+def _intervals(values: Mapping[str, Sequence[float] | None]) -> tuple[Interval, ...]:
+    """In the order of ``INTENTS``; bundles made before intervals were have none."""
+    given = (values.get(intent) for intent in INTENTS)
+    return tuple(NO_INTERVAL if ends is None else _interval(*map(float, ends)) for ends in given)
+
+
+def _interval(low: float, high: float) -> Interval:
+    if not 0 <= low <= high <= 1:
+        raise ValueError(f"interval: {low} to {high}")
+    return low, high

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from data.schema import INTENTS, Mention
+from model.bundle import NO_INTERVAL
 from model.policy import Policy
 from model.scorer import Scorer
 
@@ -19,6 +20,7 @@ class Triage:
         self.policy = policy
         self.cut = cut
         self.thresholds = scorer.bundle.thresholds(cut)
+        self.intervals = scorer.bundle.intervals[cut]
         self.name = scorer.name
 
     def answer(self, mention: Mention, *, as_of: datetime, explain: bool = False) -> list[dict[str, Any]]:
@@ -41,6 +43,12 @@ class Triage:
             "thresholds": {
                 name: {i: t if t <= 1 else None for i, t in zip(INTENTS, thresholds, strict=True)}
                 for name, thresholds in bundle.cuts.items()
+            },
+            "threshold_intervals": {
+                name: {
+                    i: list(ends) if ends != NO_INTERVAL else None for i, ends in zip(INTENTS, all_ends, strict=True)
+                }
+                for name, all_ends in bundle.intervals.items()
             },
             "data": list(bundle.data),
             "figures": dict(bundle.figures),
@@ -70,6 +78,8 @@ class Triage:
         }
         if reading.truncated:
             result["truncated"] = True
+        if any(low <= p <= high for p, (low, high) in zip(reading.probabilities, self.intervals, strict=True)):
+            result["uncertain"] = True
         if explain:
             result["why"] = self.scorer.explain(mention.text, brand, labels)
         return result

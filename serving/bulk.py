@@ -140,7 +140,7 @@ def _columns(explain: bool) -> dict[str, type]:
     """Columns of CSV and Parquet outputs, and their types."""
     columns: dict[str, type] = {"id": str, "brand": str}
     columns |= {f"p_{intent}": float for intent in INTENTS}
-    columns |= {"labels": str, "priority": str, "queue": str, "truncated": bool}
+    columns |= {"labels": str, "priority": str, "queue": str, "truncated": bool, "uncertain": bool}
     return columns | ({"why": str} if explain else {}) | {"model": str}
 
 
@@ -156,6 +156,7 @@ def _flat_row(result: Mapping[str, Any], model: str) -> dict[str, Any]:
         **{f"p_{intent}": probability for intent, probability in result["probabilities"].items()},
         "labels": "|".join(result["labels"]),
         "truncated": result.get("truncated", False),
+        "uncertain": result.get("uncertain", False),
         "model": model,
     }
 

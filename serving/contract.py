@@ -138,6 +138,9 @@ class Result(Shape):
     """Who should answer, by the policy's routes."""
     truncated: bool = False
     """True when the text was too long to be read whole: only its head and tail were."""
+    uncertain: bool = False
+    """True when a probability is so near its threshold that other brands' posts could have put the threshold on its
+    other side (inside the cut's `threshold_intervals`): a label worth a person's look."""
     why: dict[IntentName, list[Word]] | None = None
     """For each label, the words that raised it most. Only with `explain`."""
 
@@ -194,6 +197,8 @@ class ModelInfo(Shape):
     """The cut that labels are read off by."""
     thresholds: dict[str, dict[IntentName, Probability | None]]
     """Of each cut, the probability from which each intent is a label; null where the cut never asserts it."""
+    threshold_intervals: dict[str, dict[IntentName, tuple[Probability, Probability] | None]]
+    """Of each threshold, the 95% interval; null where there is none."""
     data: list[dict[str, Any]]
     """What the model was trained on, with licences."""
     figures: dict[str, Any]

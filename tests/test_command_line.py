@@ -24,6 +24,7 @@ SAMPLE = ROOT / "data" / "sample"
         ["serve"],
         ["score"],
         ["train"],
+        ["calibrate"],
         ["evaluate"],
         ["bench"],
         ["data"],

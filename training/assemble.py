@@ -17,9 +17,10 @@ from sklearn.metrics import average_precision_score, precision_recall_fscore_sup
 from data.schema import INTENTS, LabelledMention
 from model.bundle import BRANDS, CARD, CUTS, MODEL, TOKENIZER, Calibration, write_manifest
 from model.scorer import Scorer
-from training.calibrate import fit_calibration, fit_cuts, probabilities
+from training.calibrate import fit, probabilities
 from training.card import model_card
-from training.examples import Floats, labels_of
+from training.crossfit import calibration_entries, cross_fit
+from training.sample import Floats, Sample
 
 Check = Callable[[Path], Mapping[str, Any]]
 """Tries a finished bundle; gives what ``bundle.json`` then holds under ``behaviour`` (``Bundle.behaviour``)."""
@@ -50,24 +51,18 @@ def assemble(
     for source, name in ((parts.model, MODEL), (parts.tokenizer, TOKENIZER), (parts.brands, BRANDS)):
         shutil.copyfile(source, folder / name)
     progress(f"calibrating on {len(dev):,} dev mentions")
-    logits = _raw_logits(folder, parts, dev)
-    truth = labels_of(dev)
-    calibration = fit_calibration(logits, truth)
-    values = probabilities(calibration, logits)
-    cuts = fit_cuts(values, truth)
-    thresholds = np.array([cuts["balanced"].thresholds[intent] for intent in INTENTS], dtype=np.float64)
-    natural = np.array([mention.stratum == "natural" for mention in dev])
+    sample = Sample.of(dev, _raw_logits(folder, parts, dev))
+    fitted = fit(sample)
+    measured = cross_fit(sample, fit)
+    values, truth = probabilities(fitted.calibration, sample.logits), sample.labels
+    thresholds = np.array([fitted.cuts["balanced"].thresholds[intent] for intent in INTENTS], dtype=np.float64)
+    natural = sample.natural
     figures = {"all": figures_of(values, truth, thresholds)}
     if 0 < natural.sum() < len(dev):
         figures["natural"] = figures_of(values[natural], truth[natural], thresholds)
     manifest = {
         **parts.manifest,
-        "calibration": {
-            "method": "platt",
-            "scale": dict(zip(INTENTS, calibration.scale, strict=True)),
-            "offset": dict(zip(INTENTS, calibration.offset, strict=True)),
-        },
-        "cuts": {name: asdict(cuts[name]) for name in CUTS},
+        **calibration_entries(fitted, measured),
         "figures": {"dev": figures},
     }
     _describe(folder, manifest)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from data.schema import INTENTS
@@ -11,6 +11,7 @@ from data.schema import INTENTS
 def model_card(manifest: Mapping[str, Any]) -> str:
     """The card of a bundle, from what its ``bundle.json`` will hold."""
     base, figures = manifest["base_model"], manifest["figures"]["dev"]
+    own = " (those from before `firstreply calibrate`)" if "calibrated_on" in manifest else ""
     return "\n".join(
         [
             "---",
@@ -40,16 +41,14 @@ def model_card(manifest: Mapping[str, Any]) -> str:
             "",
             "On mentions that training did not see, at the cut `balanced`;"
             f" {manifest['dev_of_seen_brands']:,} of them are about brands that occur in training, the rest about new"
-            " ones. Calibration and thresholds were fitted on these same mentions, so expect somewhat less elsewhere;"
-            " `firstreply evaluate` measures it on your own.",
+            f" ones. Calibration and thresholds{own} were fitted on these same mentions, so expect somewhat less"
+            " elsewhere; `firstreply evaluate` measures it on your own.",
             "",
             *[line for name, part in figures.items() for line in _figures(name, part)],
             *_behaviour(manifest.get("behaviour")),
             "## Cuts",
             "",
-            "Threshold, and the precision and recall that it reached on dev. “–”: no threshold reaches it.",
-            "",
-            *_cuts(manifest["cuts"]),
+            *_confidence(manifest),
             "",
             "## Limits",
             "",
@@ -127,12 +126,59 @@ def _behaviour(behaviour: Mapping[str, Any] | None) -> list[str]:
     ]
 
 
-def _cuts(cuts: Mapping[str, Any]) -> list[str]:
-    def cell(cut: Mapping[str, Any], intent: str) -> str:
-        return " / ".join(_shown(cut[part][intent]) for part in ("thresholds", "precision", "recall"))
+def _confidence(manifest: Mapping[str, Any]) -> list[str]:
+    """How far probabilities and labels can be trusted, measured on mentions that they were not fitted on."""
+    cuts, measured = manifest["cuts"], manifest["calibration"]["measured"]
+    by = measured["by"]
+    natural = f" ({measured['error_natural']:.3f} on `natural`)" if "error_natural" in measured else ""
+    lines = [
+        *_calibrated_on(manifest),
+        f"Expected calibration error: {measured['error']:.3f}{natural}. It and the tables below are cross-fitted by"
+        f" {by}: calibration and thresholds are fitted on all but one of {measured['folds']} folds of whole {by}s, and"
+        " measured on the one left out. What is shipped is fitted on all of them. Intervals are 95%: of a threshold"
+        f" over resampled {by}s, of a precision by Wilson. “–”: no threshold, or nothing asserted. A mention is"
+        " uncertain where one of its probabilities lies inside its threshold's interval.",
+    ]
+    for name, cut in cuts.items():
+        lines += ["", f"**{name}**", "", "| intent | threshold | precision | recall |", "|---|---:|---:|---:|"]
+        lines += [
+            f"| {intent} | {_within(cut['thresholds'][intent], cut['threshold_interval'][intent])}"
+            f" | {_within(cut['precision'][intent], cut['interval'][intent])} | {_shown(cut['recall'][intent])} |"
+            for intent in INTENTS
+        ]
+        for title, part in (("all intents", cut), ("all intents, `natural`", cut.get("natural"))):
+            if part:
+                pooled = part["pooled"]
+                precision = _within(pooled["precision"], pooled["interval"])
+                lines.append(f"| {title} | | {precision} | {_shown(pooled['recall'])} |")
+        doubt = cut["uncertain"]
+        share, wrong, others = (_percent(doubt[part]) for part in ("share", "wrong", "others_wrong"))
+        lines += [
+            "",
+            f"Uncertain: {share} of the mentions; {wrong} of them have a wrong label, {others} of the others.",
+        ]
+    return lines
 
-    lines = [f"| intent | {' | '.join(cuts)} |", "|---|" + "---|" * len(cuts)]
-    return lines + [f"| {i} | {' | '.join(cell(cut, i) for cut in cuts.values())} |" for i in INTENTS]
+
+def _calibrated_on(manifest: Mapping[str, Any]) -> list[str]:
+    own = manifest.get("calibrated_on")
+    if own is None:
+        return []
+    files = ", ".join(f"`{file['name']}` (sha256 {file['sha256'][:12]})" for file in own["files"])
+    kept = f" Too few of {', '.join(own['kept'])}: kept as it was." if own["kept"] else ""
+    return [
+        f"Calibrated with `firstreply calibrate` on {own['mentions']:,} mentions of {files}, from version"
+        f" {own['bundle']['version']}; the network is the same.{kept}",
+        "",
+    ]
+
+
+def _within(value: float | None, interval: Sequence[float] | None) -> str:
+    return _shown(value) if interval is None else f"{_shown(value)} ({_shown(interval[0])}–{_shown(interval[1])})"
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.0%}"
 
 
 def _shown(value: float | None, digits: int = 2) -> str:

@@ -9,15 +9,23 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
-from numpy.typing import NDArray
 
-from data.schema import INTENTS, LabelledMention
+from data.schema import LabelledMention
 from model.brands import Brands
 from model.encoding import Encoder
 from model.normalise import OTHER, Word, normalise
-from training.network import UNKNOWN
+from training.sample import UNKNOWN, Floats, labels_of
 
-Floats = NDArray[np.float64]
+__all__ = [
+    "UNKNOWN",
+    "Floats",
+    "PadToLongest",
+    "distilled",
+    "labels_of",
+    "to_dataset",
+    "token_ids",
+    "with_invented_names",
+]
 
 _ONSETS = (*"bcdfghjklmnprstvwyz", "br", "ch", "dr", "fl", "gl", "pl", "qu", "sh", "st", "tr")
 _VOWELS = ("a", "e", "i", "o", "u", "ai", "ee", "o", "a")
@@ -61,12 +69,6 @@ def to_dataset(ids: Sequence[Sequence[int]], targets: Floats, weights: Sequence[
     return Dataset.from_dict(
         {"input_ids": ids, "length": [len(item) for item in ids], "labels": targets.tolist(), "weight": list(weights)}
     )
-
-
-def labels_of(mentions: Sequence[LabelledMention]) -> Floats:
-    """Labels of shape (mentions, intents): 1, 0, and ``UNKNOWN``."""
-    rows = [[UNKNOWN if label is None else float(label) for label in mention.labels] for mention in mentions]
-    return np.array(rows, dtype=np.float64).reshape(-1, len(INTENTS))
 
 
 def distilled(labels: Floats, taught: Floats, share: float) -> Floats:

@@ -15,8 +15,6 @@ from model.normalise import MASKS, OTHER, TARGET, URL
 
 HEAD = "intent_head.safetensors"
 """The head's weights in the folder of a kept encoder."""
-UNKNOWN = -1.0
-"""How a label that is not known is written in a tensor."""
 
 _MASK_STARTS = {TARGET: "the company", OTHER: "someone else", URL: "link"}
 """Words whose mean embedding a mask begins with: training then starts from a meaning instead of from noise."""
@@ -57,8 +55,8 @@ class IntentNetwork(nn.Module):
 def masked_loss(logits: Tensor, labels: Tensor, positive_weight: Tensor, weight: Tensor | None = None) -> Tensor:
     """Binary cross-entropy over the labels that are known, averaged by their weight.
 
-    ``labels`` may be soft (0 to 1) and are ``UNKNOWN`` where nothing is known; ``weight`` (batch) scales whole
-    mentions. A batch that knows nothing gives 0 with a gradient of 0.
+    ``labels`` may be soft (0 to 1) and are ``training.sample.UNKNOWN`` where nothing is known; ``weight`` (batch)
+    scales whole mentions. A batch that knows nothing gives 0 with a gradient of 0.
     """
     known = (labels >= 0).float()
     if weight is not None:

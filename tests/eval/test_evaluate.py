@@ -79,6 +79,8 @@ def test_the_report_holds_the_figures_of_what_the_endpoint_would_say(
         one = report["overall"]["intents"][intent]
         assert (one["known"], one["support"]) == (len(known), sum(row[intent] for row in known))
         assert report["cuts"]["balanced"]["intents"][intent]["precision"] == one["precision"]
+        stated = scorer.bundle.stated["balanced"][intent]
+        assert report["cuts"]["balanced"]["intents"][intent]["stated_interval"] == stated
     assert report["overall"]["macro_f1"] == pytest.approx(np.nanmean(f1), abs=1e-9)
     assert report["overall"]["mentions"] == 90
     assert report["natural"]["mentions"] == 45

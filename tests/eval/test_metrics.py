@@ -10,7 +10,8 @@ from sklearn import metrics as oracle
 from sklearn.calibration import calibration_curve
 
 from data.schema import INTENTS
-from eval.metrics import average_precision, balanced_threshold, calibration_error, figures, wilson_interval
+from eval.metrics import average_precision, balanced_threshold, figures
+from model.reliability import calibration_error, wilson_interval
 
 TOLERANCE = 1e-9
 

@@ -21,6 +21,7 @@ from model.bundle import (
     FORMAT,
     MANIFEST,
     MODEL,
+    NO_INTERVAL,
     TOKENIZER,
     Bundle,
     Calibration,
@@ -100,6 +101,15 @@ def test_a_threshold_of_null_is_out_of_reach(folder: Path) -> None:
     assert bundle.thresholds("p95") == (0.5, 0.25, math.inf, 0.0, 1.0)
 
 
+def test_intervals_of_thresholds_are_read_where_a_bundle_has_them(folder: Path) -> None:
+    assert set(Bundle.load(folder).intervals["p80"]) == {NO_INTERVAL}, "older bundles have none"
+    ends = {"purchase": [0.25, 0.75], "churn_risk": None, "complaint": [0.5, 1], "praise": None}
+    edit(folder, lambda manifest: manifest["cuts"]["p80"].update(threshold_interval=ends))
+    expected = ((0.25, 0.75), NO_INTERVAL, (0.5, 1.0), NO_INTERVAL, NO_INTERVAL)
+    assert Bundle.load(folder).intervals["p80"] == expected
+    assert not any(low <= value <= high for low, high in [NO_INTERVAL] for value in (0.0, 0.5, 1.0, math.inf))
+
+
 def test_an_unknown_cut_is_refused_with_those_that_there_are(folder: Path) -> None:
     with pytest.raises(BundleError, match="there is no cut 'p85'.*balanced, p70, p80, p90, p95"):
         Bundle.load(folder).thresholds("p85")
@@ -176,6 +186,11 @@ def test_a_manifest_that_is_no_manifest_is_refused(folder: Path, content: str) -
         (lambda manifest: manifest["calibration"]["scale"].update(praise=math.nan), "lacks or garbles"),
         (lambda manifest: manifest["cuts"]["p80"]["thresholds"].update(praise="high"), "lacks or garbles"),
         (lambda manifest: manifest["cuts"].update(p80={"thresholds": [0.5] * 5}), "lacks or garbles"),
+        (
+            lambda manifest: manifest["cuts"]["p80"].update(threshold_interval={"praise": [0.6, 0.4]}),
+            "lacks or garbles",
+        ),
+        (lambda manifest: manifest["cuts"]["p80"].update(threshold_interval={"praise": [0.6]}), "lacks or garbles"),
         (lambda manifest: manifest.update(max_tokens="many"), "lacks or garbles"),
     ],
 )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from data.schema import INTENTS, Author, Mention, mention_from_json
-from model.bundle import CUTS
+from model.bundle import CUTS, NO_INTERVAL
 from model.errors import BundleError
 from model.policy import Policy
 from model.scorer import Scorer
@@ -40,7 +41,8 @@ def test_a_result_has_what_the_contract_says_and_nothing_else(tiny_triage: Triag
         author=Author(followers=11_200),
     )
     (result,) = tiny_triage.answer(mention, as_of=NOON)
-    assert list(result) == ["id", "brand", "probabilities", "labels", "priority", "queue"]
+    assert list(result)[:6] == ["id", "brand", "probabilities", "labels", "priority", "queue"]
+    assert set(list(result)[6:]) <= {"uncertain"}
     assert (result["id"], result["brand"]) == ("7", "Bramblemart")
     reading = tiny_triage.scorer.read(mention.text, "Bramblemart")
     assert list(result["probabilities"]) == list(INTENTS)
@@ -86,7 +88,29 @@ def test_truncated_stands_only_where_it_is_true(tiny_triage: Triage) -> None:
     assert "truncated" not in short
     (long,) = tiny_triage.answer(Mention(text="help me please " * 500), as_of=NOON)
     assert long["truncated"] is True
-    assert list(long)[-1] == "truncated"
+    assert list(long)[6] == "truncated"
+
+
+def test_uncertain_is_what_lies_inside_the_interval_of_a_threshold(scorer: Scorer) -> None:
+    triage = Triage(scorer, POLICY)
+    text = "worst service ever"
+    (value, *_) = scorer.read(text, None).probabilities
+    for low, high, uncertain in (
+        (value, value, True),
+        (0.0, 1.0, True),
+        (value + 1e-9, 1.0, False),
+        (0.0, value - 1e-9, False),
+    ):
+        triage.intervals = ((low, high), *(NO_INTERVAL,) * 4)
+        (result,) = triage.answer(Mention(text=text), as_of=NOON)
+        assert result.get("uncertain") is (True if uncertain else None)
+
+
+def test_the_cut_in_use_says_what_is_uncertain(scorer: Scorer) -> None:
+    for cut in CUTS:
+        assert Triage(scorer, POLICY, cut).intervals == scorer.bundle.intervals[cut]
+        for threshold, (low, high) in zip(scorer.bundle.cuts[cut], scorer.bundle.intervals[cut], strict=True):
+            assert low <= threshold <= high or (threshold, low) == (math.inf, math.inf)
 
 
 def test_why_has_reasons_for_each_label_and_only_when_asked_for(scorer: Scorer) -> None:
@@ -134,4 +158,6 @@ def test_the_model_tells_what_it_is(scorer: Scorer) -> None:
     for name, thresholds in info["thresholds"].items():
         known = [value if value <= 1 else None for value in scorer.bundle.thresholds(name)]
         assert list(thresholds.values()) == known
+        stated = [list(ends) if ends != NO_INTERVAL else None for ends in scorer.bundle.intervals[name]]
+        assert list(info["threshold_intervals"][name].values()) == stated
     assert json.loads(json.dumps(info, allow_nan=False)) == info

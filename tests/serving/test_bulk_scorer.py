@@ -93,6 +93,7 @@ def test_csv_has_a_column_for_each_probability_and_json_in_nested_cells(
             "priority": row["priority"],
             "queue": result["queue"],
             "truncated": "true" if "truncated" in result else "false",
+            "uncertain": "true" if "uncertain" in result else "false",
             **({"why": row["why"]} if explain else {}),
             "model": result["model"],
         }
@@ -106,7 +107,8 @@ def test_parquet_has_the_types_of_its_columns(score: Any, tiny_triage: Triage, t
     results = expected(tiny_triage, ROWS)
     assert table["id"].to_pylist() == [result["id"] for result in results]
     assert table["p_complaint"].to_pylist() == [result["probabilities"]["complaint"] for result in results]
-    assert table["truncated"].to_pylist() == ["truncated" in result for result in results]
+    for flag in ("truncated", "uncertain"):
+        assert table[flag].to_pylist() == [flag in result for result in results]
     assert [json.loads(cell) for cell in table["priority"].to_pylist()] == [result["priority"] for result in results]
     assert table.schema.field("p_praise").type == pa.float64()
 

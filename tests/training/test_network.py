@@ -12,8 +12,9 @@ from data.schema import INTENTS
 from model.normalise import MASKS
 from training.base import BaseModelError, load_base
 from training.fit import parameter_groups, positive_weights
-from training.network import UNKNOWN, IntentNetwork, add_masks, masked_loss
+from training.network import IntentNetwork, add_masks, masked_loss
 from training.recipe import Recipe
+from training.sample import UNKNOWN
 
 
 def test_loss_is_bce_where_everything_is_known() -> None:

@@ -61,6 +61,10 @@ def test_bundle_says_what_it_is(tiny_bundle: Path, tiny_base: Path) -> None:
     assert manifest["recipe"]["epochs"] == 4
     assert bundle.figures["dev"]["all"]["mentions"] == len(read_labelled(SAMPLE / "heldout.csv"))
     assert not (tiny_bundle.parent / "bundle.run").exists()
+    assert manifest["calibration"]["measured"]["by"] == "brand"
+    for cut in manifest["cuts"].values():
+        assert set(cut["precision"]) == set(cut["interval"]) == set(cut["recall"]) == set(INTENTS)
+        assert set(cut["pooled"]) == {"precision", "interval", "recall"}
     card = (tiny_bundle / "MODEL_CARD.md").read_text()
     assert all(f"| {intent} |" in card for intent in INTENTS)
 

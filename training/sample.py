@@ -1,0 +1,70 @@
+"""Labelled mentions as calibration sees them: logits, labels, and the groups that folds and resamples keep whole.
+
+Free of torch, so that ``firstreply calibrate`` runs where only serving is installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.schema import INTENTS, LabelledMention
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+UNKNOWN = -1.0
+"""How a label that is not known is written in an array."""
+OTHER_TARGET = "other_target"
+"""Stratum of posts that are labelled again for another brand that they name, as ``id@brand``."""
+_FEWEST_BRANDS = 4
+"""Below this many brands, groups are posts: two or three brands tell nothing of how brands differ."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Mentions to calibrate on."""
+
+    logits: Floats
+    """Shape (mentions, intents)."""
+    labels: Floats
+    """1, 0 or ``UNKNOWN``; same shape."""
+    groups: tuple[str, ...]
+    """The group of each mention: brands, or posts where there are few brands (``by`` says which)."""
+    by: str
+    """``brand`` or ``mention``."""
+    natural: Flags
+    """Whether each mention is of the stratum ``natural``."""
+
+    @classmethod
+    def of(cls, mentions: Sequence[LabelledMention], logits: Floats) -> Sample:
+        """The sample of labelled mentions and what the model reads in them."""
+        posts = [_post(mention) for mention in mentions]
+        brand_of = {mention.id: mention.brand_key for mention in mentions if mention.stratum != OTHER_TARGET}
+        brands = [
+            mention.brand_key if post == mention.id else brand_of.get(post, mention.brand_key)
+            for mention, post in zip(mentions, posts, strict=True)
+        ]
+        by_brand = len(set(brands)) >= _FEWEST_BRANDS
+        natural = np.array([mention.stratum == "natural" for mention in mentions], dtype=np.bool_)
+        groups = tuple(brands if by_brand else posts)
+        return cls(logits, labels_of(mentions), groups, "brand" if by_brand else "mention", natural)
+
+    def only(self, rows: Flags) -> Sample:
+        """The mentions of these rows."""
+        groups = tuple(group for group, kept in zip(self.groups, rows, strict=True) if kept)
+        return Sample(self.logits[rows], self.labels[rows], groups, self.by, self.natural[rows])
+
+
+def labels_of(mentions: Sequence[LabelledMention]) -> Floats:
+    """Labels of shape (mentions, intents): 1, 0, and ``UNKNOWN``."""
+    rows = [[UNKNOWN if label is None else float(label) for label in mention.labels] for mention in mentions]
+    return np.array(rows, dtype=np.float64).reshape(-1, len(INTENTS))
+
+
+def _post(mention: LabelledMention) -> str:
+    """Id of the post that a mention is in."""
+    return mention.id.rpartition("@")[0] if mention.stratum == OTHER_TARGET else mention.id
