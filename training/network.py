@@ -1,4 +1,4 @@
-"""The network that is trained: encoder, mean pooling, linear head, and the loss that skips unknown labels."""
+"""The network that is trained: encoder, pooling, linear head, and the loss that skips unknown labels."""
 
 from __future__ import annotations
 
@@ -21,13 +21,21 @@ _MASK_STARTS = {TARGET: "the company", OTHER: "someone else", URL: "link"}
 
 
 class IntentNetwork(nn.Module):
-    """Encoder → mean over tokens → dropout → one logit per intent."""
+    """Encoder → mean over all tokens and mean over the target's mask → dropout → one logit per intent.
 
-    def __init__(self, encoder: PreTrainedModel, dropout: float, positive_weight: Tensor | None = None) -> None:
+    What stands at the target's mask says whose intent it is (Gao et al., "Target-Dependent Sentiment Classification
+    With BERT", IEEE Access 2019); a mention without a target has zeros there.
+    """
+
+    def __init__(
+        self, encoder: PreTrainedModel, target_id: int, dropout: float, positive_weight: Tensor | None = None
+    ) -> None:
         super().__init__()
         self.encoder = encoder
+        self.target_id = target_id
+        """Token of the target's mask."""
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(encoder.config.hidden_size, len(INTENTS))
+        self.head = nn.Linear(2 * encoder.config.hidden_size, len(INTENTS))
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
         weight = torch.ones(len(INTENTS)) if positive_weight is None else positive_weight
@@ -37,8 +45,7 @@ class IntentNetwork(nn.Module):
     def logits(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Logits of shape (batch, intents) in float32, for ids and mask of shape (batch, tokens)."""
         hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
-        pooled = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
+        pooled = torch.cat([_mean(hidden, attention_mask), _mean(hidden, input_ids == self.target_id)], dim=1)
         result: Tensor = self.head(self.dropout(pooled)).float()
         return result
 
@@ -50,6 +57,12 @@ class IntentNetwork(nn.Module):
         if labels is None:
             return {"logits": logits}
         return {"loss": masked_loss(logits, labels, self.positive_weight, weight), "logits": logits}
+
+
+def _mean(hidden: Tensor, chosen: Tensor) -> Tensor:
+    """Mean of the states (batch, tokens, width) of the chosen tokens (batch, tokens); zeros where none is chosen."""
+    share = chosen.unsqueeze(-1).to(hidden.dtype)
+    return (hidden * share).sum(1) / share.sum(1).clamp(min=1)
 
 
 def masked_loss(logits: Tensor, labels: Tensor, positive_weight: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -65,6 +78,11 @@ def masked_loss(logits: Tensor, labels: Tensor, positive_weight: Tensor, weight:
         logits, labels.clamp(min=0), pos_weight=positive_weight, reduction="none"
     )
     return (losses * known).sum() / known.sum().clamp(min=1e-6)
+
+
+def target_id(tokenizer: PreTrainedTokenizerFast) -> int:
+    """Token of the target's mask, which ``add_masks`` has made one."""
+    return tokenizer.get_vocab()[TARGET]
 
 
 def add_masks(encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:

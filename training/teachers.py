@@ -19,11 +19,12 @@ from model.bundle import MANIFEST, Bundle, file_hash
 from model.encoding import Encoder
 from model.errors import FirstreplyError
 from model.scorer import Scorer
+from training import calibrate
 from training.base import load_base
-from training.calibrate import fit_calibration, probabilities
 from training.examples import Floats, PadToLongest, labels_of, to_dataset, token_ids
 from training.fit import multiplies_bfloat16
-from training.network import HEAD, IntentNetwork, restore_head
+from training.network import HEAD, IntentNetwork, restore_head, target_id
+from training.sample import Sample
 
 _BATCH = 64
 _MAX_TOKENS = 96
@@ -74,13 +75,13 @@ class Teacher:
         if self.bundle is not None:
             readings = Scorer.load(self.folder).read_all((mention.text, mention.target) for mention in mentions)
             return np.array([reading.probabilities for reading in readings])
-        calibration = fit_calibration(self._logits(dev, brands), labels_of(dev))
-        return probabilities(calibration, self._logits(mentions, brands))
+        fitted = calibrate.fit(Sample.of(dev, self._logits(dev, brands)))
+        return calibrate.probabilities(fitted.calibration, self._logits(mentions, brands))
 
     def _logits(self, mentions: Sequence[LabelledMention], brands: Brands) -> Floats:
         """Logits by torch, in batches of mentions of like length."""
         encoder_network, tokenizer = load_base(str(self.folder))
-        network = IntentNetwork(encoder_network, dropout=0.0).eval()
+        network = IntentNetwork(encoder_network, target_id(tokenizer), dropout=0.0).eval()
         restore_head(network, str(self.folder))
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         network.to(device)

@@ -32,7 +32,7 @@ from training.base import load_base
 from training.examples import distilled, labels_of, to_dataset, token_ids, with_invented_names
 from training.export import QUANTISATION, export_fp32, quantise
 from training.fit import FitInputs, fit, last_checkpoint, positive_weights, use_bfloat16
-from training.network import IntentNetwork, add_masks, restore_head, save_checkpoint
+from training.network import IntentNetwork, add_masks, restore_head, save_checkpoint, target_id
 from training.pretrain import pretrain
 from training.recipe import Recipe
 from training.teachers import Teacher, taught
@@ -99,7 +99,9 @@ def train(job: TrainJob) -> int:
     ids = with_invented_names(training, encoder, brands, recipe.invented_names, recipe.seed)
     examples = to_dataset(ids, targets, [_weight(mention, recipe) for mention in training])
     dev_examples = to_dataset(token_ids(dev, encoder, brands), labels_of(dev), [1.0] * len(dev))
-    network = IntentNetwork(encoder_network, recipe.dropout, positive_weights(labels, recipe.positive_weight))
+    network = IntentNetwork(
+        encoder_network, target_id(tokenizer), recipe.dropout, positive_weights(labels, recipe.positive_weight)
+    )
     restore_head(network, recipe.base)
     _say(f"training for {recipe.epochs:g} epochs in {'bfloat16' if use_bfloat16(recipe) else 'float32'}")
     padding = tokenizer.pad_token_id or 0

@@ -12,7 +12,7 @@ from data.schema import INTENTS
 from model.normalise import MASKS
 from training.base import BaseModelError, load_base
 from training.fit import parameter_groups, positive_weights
-from training.network import IntentNetwork, add_masks, masked_loss
+from training.network import IntentNetwork, add_masks, masked_loss, target_id
 from training.recipe import Recipe
 from training.sample import UNKNOWN
 
@@ -66,7 +66,7 @@ def test_positive_weights_are_the_ratio_to_a_power() -> None:
 def test_padding_does_not_change_logits(tiny_base: Path) -> None:
     encoder, tokenizer = load_base(str(tiny_base))
     add_masks(encoder, tokenizer)
-    network = IntentNetwork(encoder, dropout=0.1).eval()
+    network = IntentNetwork(encoder, target_id(tokenizer), dropout=0.1).eval()
     ids = torch.arange(5, 12).unsqueeze(0)
     padded = torch.cat([ids, torch.zeros(1, 4, dtype=torch.long)], dim=1)
     mask = torch.cat([torch.ones(1, 7), torch.zeros(1, 4)], dim=1).long()
@@ -102,9 +102,26 @@ def test_masks_that_are_known_already_are_left_alone(tiny_base: Path, tmp_path: 
         assert torch.equal(first, second)
 
 
+def test_head_reads_all_tokens_and_the_targets_own(tiny_base: Path) -> None:
+    encoder, tokenizer = load_base(str(tiny_base))
+    add_masks(encoder, tokenizer)
+    target = target_id(tokenizer)
+    network = IntentNetwork(encoder, target, dropout=0.0).eval()
+    ids = torch.tensor([[2, target, 20, target, 30, 3, 0], [2, 21, 22, 23, 3, 0, 0]])
+    mask = (ids > 0).long()
+    with torch.no_grad():
+        hidden = encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+        pooled = [
+            torch.cat([hidden[0, :6].mean(0), hidden[0, [1, 3]].mean(0)]),
+            torch.cat([hidden[1, :5].mean(0), torch.zeros(32)]),
+        ]
+        assert torch.allclose(network.logits(ids, mask), network.head(torch.stack(pooled)), atol=1e-5)
+
+
 def test_every_parameter_learns_once_and_lower_layers_slower(tiny_base: Path) -> None:
-    encoder, _ = load_base(str(tiny_base))
-    network = IntentNetwork(encoder, dropout=0.1)
+    encoder, tokenizer = load_base(str(tiny_base))
+    add_masks(encoder, tokenizer)
+    network = IntentNetwork(encoder, target_id(tokenizer), dropout=0.1)
     recipe = Recipe(learning_rate=1e-3, head_rate=10, layer_decay=0.5)
     groups = parameter_groups(network, recipe)
     grouped = [id(parameter) for group in groups for parameter in group["params"]]

@@ -14,10 +14,11 @@ from model.brands import Brands
 from model.encoding import Encoder
 from model.scorer import Scorer
 from tests.conftest import SAMPLE
+from training import calibrate
 from training.base import load_base
-from training.calibrate import fit_calibration, probabilities
-from training.examples import labels_of, token_ids
-from training.network import IntentNetwork, add_masks, restore_head, save_checkpoint
+from training.examples import token_ids
+from training.network import IntentNetwork, add_masks, restore_head, save_checkpoint, target_id
+from training.sample import Sample
 from training.teachers import Teacher, TeacherError, taught
 
 BRANDS = Brands.load(SAMPLE / "brands.toml")
@@ -30,7 +31,7 @@ def kept(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Int
     torch.manual_seed(5)
     encoder, tokenizer = load_base(str(tiny_base))
     add_masks(encoder, tokenizer)
-    network = IntentNetwork(encoder, dropout=0.1).eval()
+    network = IntentNetwork(encoder, target_id(tokenizer), dropout=0.1).eval()
     torch.nn.init.normal_(network.head.weight)
     folder = tmp_path_factory.mktemp("kept") / "encoder"
     save_checkpoint(network, tokenizer, folder, "tiny")
@@ -49,13 +50,14 @@ def test_a_kept_encoder_reads_as_the_network_it_was(kept: tuple[IntentNetwork, P
                 rows.append(network.logits(row, torch.ones_like(row))[0].numpy())
         return np.array(rows, dtype=np.float64)
 
-    expected = probabilities(fit_calibration(logits(list(DEV)), labels_of(DEV)), logits(list(MENTIONS)))
+    calibration = calibrate.fit(Sample.of(DEV, logits(list(DEV)))).calibration
+    expected = calibrate.probabilities(calibration, logits(list(MENTIONS)))
     assert np.allclose(Teacher.load(folder).read(MENTIONS, DEV, BRANDS), expected, atol=0.02)
 
 
 def test_a_base_without_a_kept_head_begins_with_a_new_one(kept: tuple[IntentNetwork, Path], tiny_base: Path) -> None:
     network, folder = kept
-    other = IntentNetwork(load_base(str(folder))[0], dropout=0.1)
+    other = IntentNetwork(load_base(str(folder))[0], network.target_id, dropout=0.1)
     assert not restore_head(other, str(tiny_base))
     assert restore_head(other, str(folder))
     assert torch.equal(other.head.weight, network.head.weight)

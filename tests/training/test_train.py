@@ -22,7 +22,7 @@ from model.bundle import Bundle
 from model.scorer import Scorer
 from training.base import load_base
 from training.export import export_fp32
-from training.network import IntentNetwork, add_masks
+from training.network import IntentNetwork, add_masks, target_id
 from training.recipe import RecipeError, load_recipe
 from training.train import TrainingError, TrainJob, train
 
@@ -39,7 +39,7 @@ def job(tiny_base: Path, tmp_path: Path) -> TrainJob:
 def test_onnx_gives_the_logits_of_torch(tiny_base: Path, tmp_path: Path) -> None:
     encoder, tokenizer = load_base(str(tiny_base))
     add_masks(encoder, tokenizer)
-    network = IntentNetwork(encoder, dropout=0.1).eval()
+    network = IntentNetwork(encoder, target_id(tokenizer), dropout=0.1).eval()
     export_fp32(network, tmp_path / "model.onnx")
     session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
     for shape in ((1, 1), (1, 17), (3, 40)):
