@@ -30,7 +30,7 @@ def load_base(base: str, attention_dropout: float = 0.0) -> tuple[PreTrainedMode
     Raises:
         BaseModelError: not found, no network, or not an encoder with a fast tokenizer.
     """
-    source = _packaged(base) or base
+    source = base_source(base)
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
         config = AutoConfig.from_pretrained(source)
@@ -50,6 +50,11 @@ def load_base(base: str, attention_dropout: float = 0.0) -> tuple[PreTrainedMode
     if getattr(encoder.config, "is_encoder_decoder", False):
         raise BaseModelError(f"base model {base!r} is an encoder-decoder; firstreply needs an encoder such as BERT")
     return encoder, tokenizer
+
+
+def base_source(base: str) -> str:
+    """Where transformers reads a base from: the folder of a package that carries it, else the hub id or folder."""
+    return _packaged(base) or base
 
 
 def _packaged(base: str) -> str | None:
