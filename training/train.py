@@ -25,7 +25,7 @@ from model.encoding import Encoder
 from model.normalise import NORMALISER_VERSION
 from model.scorer import Scorer
 from training.assemble import Parts, assemble
-from training.base import load_base
+from training.base import check_base, load_base
 from training.examples import Floats, distilled, labels_of, to_dataset
 from training.export import QUANTISATION, export_fp32, quantise
 from training.fit import FitInputs, fit, make_deterministic, positive_weights, use_bfloat16
@@ -71,6 +71,7 @@ def prepare(job: TrainJob, training: Mentions, dev: Mentions, run: Path) -> Prep
     make_deterministic()
     set_seed(recipe.seed)
     encoder_network, tokenizer = load_base(recipe.base, recipe.attention_dropout)
+    check_base(recipe.base, encoder_network, recipe.max_tokens)
     add_masks(encoder_network, tokenizer)
     labels = labels_of(training)
     with main_first():
