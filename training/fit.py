@@ -61,7 +61,8 @@ def make_deterministic() -> None:
     """Have torch choose algorithms that give the same bits every time (where it has none, it warns and goes on)."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads what it has not written
+    # Nothing here reads what it has not written, so filling memory would only take time.
+    setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010 - torch makes it a property
 
 
 def fit(network: IntentNetwork, recipe: Recipe, inputs: FitInputs) -> float:

@@ -23,8 +23,17 @@ from training.job import TrainJob
 from training.processes import process_count
 
 FILES = (MODEL, TOKENIZER, BRANDS, CARD, MANIFEST)
-_PACKAGES = ("accelerate", "datasets", "numpy", "onnx", "onnxruntime", "scikit-learn", "tokenizers", "torch")
-_PACKAGES += ("transformers",)
+_PACKAGES = (
+    "accelerate",
+    "datasets",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "scikit-learn",
+    "tokenizers",
+    "torch",
+    "transformers",
+)
 _ROOT = Path(__file__).parents[1]
 
 

@@ -39,7 +39,7 @@ def test_a_bundle_is_made_again_bit_by_bit(tiny_base: Path, tmp_path: Path, caps
     assert (tmp_path / "first" / "model.onnx").read_bytes() == (tmp_path / "again" / "model.onnx").read_bytes()
     capsys.readouterr()
     with (tmp_path / "train.csv").open("a") as file:
-        file.write("new,thanks for the very quick fix,Wagbury" + "," * 6 + "wagbury,sample,natural,0,0,0,1,0\n")
+        file.write("new,thanks for the very quick fix,Wagbury" + "," * 7 + "wagbury,sample,natural,0,0,0,1,0\n")
     assert reproduce(record, tmp_path / "other") == 1
     shown = capsys.readouterr().out
     assert "not identical: model.onnx" in shown
