@@ -72,6 +72,7 @@ def sweep(job: TrainJob, trials: int) -> int:
 
     if done < trials:
         study.optimize(objective, n_trials=trials - done)
+        shutil.rmtree(job.out / "tokenizer")
     best = study.best_trial
     about = f"the best of {_ended(study)} trials, dev macro average precision {study.best_value:.4f}"
     file = job.out / BEST
