@@ -15,6 +15,7 @@ from model.bundle import CUTS, DEFAULT_BUNDLE
 
 Handler = Callable[[argparse.Namespace], int]
 
+_TRACKERS = ("mlflow", "tensorboard", "trackio", "wandb")
 _EXIT_STATUS = "exit status: 0 done, 1 failed, 2 wrong usage, 3 done but some rows were refused"
 
 
@@ -79,25 +80,64 @@ def _score(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     from eval.behaviour import check_bundle
-    from training.recipe import load_recipe
-    from training.train import TrainJob, train
+    from training.recipe import describe_recipes, load_recipe
 
-    return train(
-        TrainJob(
-            train=tuple(options.train),
-            out=options.out,
-            recipe=load_recipe(options.recipe, base=options.base, epochs=options.epochs, seed=options.seed),
-            dev=options.dev,
-            brands=options.brands,
-            teachers=tuple(options.teacher),
-            exclude_sources=tuple(options.exclude_source),
-            name=options.name,
-            version=options.model_version,
-            keep_fp32=options.keep_fp32,
-            keep_encoder=options.keep_encoder,
-            check=check_bundle,
-        )
+    if options.recipe == "list":
+        print(describe_recipes())
+        return 0
+    _check_train(options)
+    if options.reproduce is not None:
+        from training.reproduce import reproduce
+
+        return reproduce(options.reproduce, options.out, check_bundle)
+    from training.job import TrainJob
+
+    job = TrainJob(
+        train=tuple(options.train),
+        out=options.out,
+        recipe=load_recipe(options.recipe, base=options.base, epochs=options.epochs, seed=options.seed),
+        dev=options.dev,
+        brands=options.brands,
+        teachers=tuple(options.teacher),
+        exclude_sources=tuple(options.exclude_source),
+        permissive=options.licence == "permissive",
+        name=options.name,
+        version=options.model_version,
+        keep_fp32=options.keep_fp32,
+        keep_encoder=options.keep_encoder,
+        report_to=options.report_to,
     )
+    if options.cross_validate is not None:
+        from training.cross_validate import CrossValidation, cross_validate
+
+        return cross_validate(
+            job, CrossValidation(options.cross_validate, options.group or "brand_key", options.out_of_fold or "csv")
+        )
+    if options.sweep is not None:
+        from training.sweep import sweep
+
+        return sweep(job, options.sweep)
+    from training.train import train
+
+    return train(job, check_bundle)
+
+
+def _check_train(options: argparse.Namespace) -> None:
+    """Refuse options of ``train`` that are missing, or that would do nothing beside others."""
+    parser: argparse.ArgumentParser = options.parser
+    if options.out is None or bool(options.train) == bool(options.reproduce):
+        parser.error("give --out, and either --train FILE… or --reproduce RUN_JSON")
+    given = {name for name, value in vars(options).items() if value != parser.get_default(name)}
+    idle: set[str] = set()
+    if options.reproduce is not None:
+        idle = given - {"reproduce", "out"}
+    elif options.cross_validate is None:
+        idle = given & {"group", "out_of_fold"}
+    if options.sweep is not None:
+        idle |= given & {"keep_fp32", "keep_encoder", "name", "model_version"}
+    if idle:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(idle))
+        parser.error(f"{names} would do nothing here; leave it out")
 
 
 def _calibrate(options: argparse.Namespace) -> int:
@@ -159,6 +199,7 @@ def _data_build(options: argparse.Namespace) -> int:
             labelled=tuple(options.labelled),
             sources=tuple(options.source),
             unlabelled=options.unlabelled,
+            permissive=options.licence == "permissive",
             dev_fraction=options.dev_fraction,
             seed=options.seed,
             key=Brands.load(options.brands).key,
@@ -249,10 +290,13 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("--explain", action="store_true", help="add the words that each label rests on (slower)")
 
     train = _command(commands, "train", _train, "fine-tune an encoder on labelled mentions into a bundle", "train")
-    train.add_argument("--train", type=Path, nargs="+", required=True, metavar="FILE", help="labelled mentions")
+    train.set_defaults(parser=train)
+    train.add_argument("--train", type=Path, nargs="+", metavar="FILE", help="labelled mentions")
     train.add_argument("--dev", type=Path, metavar="FILE", help="the same, of other brands (default: set aside)")
-    train.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="folder of the new bundle")
-    train.add_argument("--recipe", type=Path, metavar="FILE", help="TOML file with settings of training/recipe.py")
+    train.add_argument("--out", type=Path, metavar="BUNDLE", help="folder of the new bundle (or folds, or sweep)")
+    train.add_argument(
+        "--recipe", metavar="NAME", help="quick, default, best, or a TOML file; list says what they are (and no more)"
+    )
     train.add_argument("--base", metavar="MODEL", help="pre-trained encoder: hub id or folder")
     train.add_argument("--epochs", type=float, help="passes over the training mentions")
     train.add_argument("--seed", type=int, help="seed of everything random")
@@ -268,12 +312,24 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--exclude-source", action="append", default=[], metavar="NAME", help="leave out mentions of this source"
     )
+    _licence(train)
     train.add_argument("--name", default="firstreply", help="name of the bundle (default %(default)s)")
     train.add_argument("--model-version", default="0.1.0", help="its version (default %(default)s)")
     train.add_argument("--keep-fp32", action="store_true", help="also write the float32 bundle, BUNDLE-fp32")
     train.add_argument(
         "--keep-encoder", action="store_true", help="also write the encoder, BUNDLE-encoder, as a --base to go on from"
     )
+    train.add_argument("--report-to", choices=_TRACKERS, help="log the loss and the dev figures to this tracker")
+    instead = train.add_mutually_exclusive_group()
+    instead.add_argument(
+        "--cross-validate", type=_folds, metavar="K", help="measure K bundles on the brands that each never saw"
+    )
+    instead.add_argument("--sweep", type=_count, metavar="TRIALS", help="look for a better recipe; writes it as TOML")
+    instead.add_argument(
+        "--reproduce", type=Path, metavar="RUN_JSON", help="make the bundle of this BUNDLE-run.json again and compare"
+    )
+    train.add_argument("--group", choices=("brand_key", "source"), help="what no fold divides (default brand_key)")
+    train.add_argument("--out-of-fold", choices=("csv", "parquet"), help="format of its predictions (default csv)")
 
     calibrate = _command(
         commands, "calibrate", _calibrate, "fit a bundle's probabilities and cuts to your own mentions"
@@ -309,6 +365,7 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("--corpora", type=Path, metavar="DIR", help="folder of normalised corpora")
     build.add_argument("--labelled", type=Path, nargs="+", default=[], metavar="FILE", help="labelled files to add")
     build.add_argument("--source", nargs="+", default=[], metavar="NAME", help="corpora to take (default: all)")
+    _licence(build)
     build.add_argument("--unlabelled", action="store_true", help="also mentions without labels, for train --teacher")
     build.add_argument("--out", type=Path, required=True, metavar="FILE", help="training file to write")
     build.add_argument("--dev", type=Path, metavar="FILE", help="dev file to write; its brands stay out of the other")
@@ -371,6 +428,15 @@ def _bundle(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _licence(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--licence",
+        choices=("any", "permissive"),
+        default="any",
+        help="permissive leaves out corpora whose licence does not clearly allow commercial use (default any)",
+    )
+
+
 def _cut(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cut", choices=CUTS, default="balanced", help="thresholds for labels (default %(default)s)")
 
@@ -405,6 +471,12 @@ def _port(value: str) -> int:
 def _count(value: str) -> int:
     if not value.isdigit() or int(value) < 1:
         raise argparse.ArgumentTypeError(f"{value!r} is not a whole number of at least 1")
+    return int(value)
+
+
+def _folds(value: str) -> int:
+    if not value.isdigit() or int(value) < 2:
+        raise argparse.ArgumentTypeError(f"{value!r} is not a number of folds (2 or more)")
     return int(value)
 
 

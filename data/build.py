@@ -15,7 +15,7 @@ from data.duplicates import drop_near_duplicates, drop_occurring
 from data.files import read_labelled, write_labelled
 from data.labels import LABELS, OTHER_TARGET, join_labels, read_labels
 from data.schema import FileError, LabelledMention, brand_key
-from data.sources import SOURCES, Source, read_corpora, read_published
+from data.sources import SOURCES, Source, allows_commercial_use, read_corpora, read_published
 from data.splits import split_by_brand
 
 
@@ -37,6 +37,8 @@ class BuildJob:
     """Names of the corpora to take; empty: all of them."""
     unlabelled: bool = False
     """Also take mentions that no label is known of, for a training run with teachers."""
+    permissive: bool = False
+    """Leave out mentions of corpora whose licence does not allow commercial use."""
     labels: Path = LABELS
     """Folder of our labels, ``train.csv`` and ``dev.csv``."""
     dev_fraction: float | None = None
@@ -69,11 +71,9 @@ def build(job: BuildJob) -> int:
 
     ours_train: list[LabelledMention] = []
     ours_dev: list[LabelledMention] = []
-    others = [mention for path in job.labelled for mention in read_labelled(path)]
+    others = _others(job)
     print(f"{'source':12}{'joined':>8}{'missing':>9}{'other text':>12}{'corpus only':>13}")
-    for source in SOURCES.values():
-        if job.sources and source.name not in job.sources:
-            continue
+    for source in _sources(job):
         mentions = _mentions(job, source)
         if mentions is None:
             continue
@@ -113,6 +113,24 @@ def build(job: BuildJob) -> int:
     return 0
 
 
+def _sources(job: BuildJob) -> list[Source]:
+    """The corpora to take; those that the licence option leaves out are said on stderr."""
+    chosen = [source for source in SOURCES.values() if not job.sources or source.name in job.sources]
+    refused = [source for source in chosen if job.permissive and not source.commercial_use]
+    for source in refused:
+        print(f"{source.name}: left out, its licence is {source.licence!r}", file=sys.stderr)
+    return [source for source in chosen if source not in refused]
+
+
+def _others(job: BuildJob) -> list[LabelledMention]:
+    """The mentions of the labelled files that the licence option takes."""
+    mentions = [mention for path in job.labelled for mention in read_labelled(path)]
+    kept = [mention for mention in mentions if not job.permissive or allows_commercial_use(mention.source)]
+    if len(kept) < len(mentions):
+        print(f"labelled files: {len(mentions) - len(kept)} mentions are left out by their licence", file=sys.stderr)
+    return kept
+
+
 def _mentions(job: BuildJob, source: Source) -> Iterator[LabelledMention] | None:
     """The corpus from where it is; None, and a line that says so, where it is not."""
     looked: list[Path] = []
@@ -136,7 +154,7 @@ def _noting(
 ) -> Iterator[LabelledMention]:
     """The mentions as they come; those that their corpus labels (or all) are noted, the others need no memory."""
     for mention in mentions:
-        if unlabelled or any(label is not None for label in mention.labels):
+        if unlabelled or mention.is_labelled:
             noted.append(mention)
         yield mention
 

@@ -151,6 +151,11 @@ class LabelledMention(Mention):
     """One label per intent, in the order of ``INTENTS``."""
 
     @property
+    def is_labelled(self) -> bool:
+        """Whether the label of at least one intent is known."""
+        return any(label is not None for label in self.labels)
+
+    @property
     def target(self) -> str | None:
         """The brand that the labels are about: the first one given."""
         return self.brand[0] if self.brand else None

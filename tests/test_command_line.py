@@ -53,6 +53,27 @@ def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
     assert stop.value.code == 2
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "give --out, and either --train"),
+        (["--train", "x.csv"], "give --out"),
+        (["--out", "b", "--reproduce", "run.json", "--seed", "3"], "--seed would do nothing"),
+        (["--out", "b", "--train", "x.csv", "--group", "source"], "--group would do nothing"),
+        (["--out", "b", "--train", "x.csv", "--sweep", "3", "--keep-fp32"], "--keep-fp32 would do nothing"),
+        (["--out", "b", "--train", "x.csv", "--sweep", "3", "--cross-validate", "3"], "not allowed with"),
+        (["--out", "b", "--train", "x.csv", "--cross-validate", "1"], "not a number of folds"),
+    ],
+)
+def test_train_refuses_options_that_do_nothing(
+    options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["train", *options])
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
 def test_score_a_file(tiny_bundle: Path, tmp_path: Path) -> None:
     source = tmp_path / "mentions.csv"
     source.write_text("id,text,brand,followers\na,leaving you today,Northtel,10\nb,,Northtel,\nc,thanks,Northtel,-5\n")

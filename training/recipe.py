@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
@@ -25,6 +26,7 @@ class Recipe(BaseModel):
     """Pre-trained encoder: hub id or folder."""
     epochs: Annotated[float, Field(gt=0, le=100)] = 4
     batch_size: Annotated[int, Field(ge=1)] = 32
+    """Mentions a step, of all processes together."""
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-4
     """Peak rate of the encoder's last layer, after a linear warm-up, falling linearly to 0."""
     head_rate: Annotated[float, Field(gt=0)] = 10.0
@@ -61,20 +63,23 @@ class Recipe(BaseModel):
     """auto: bfloat16 where the hardware multiplies it natively (a GPU, a CPU with AMX), else float32."""
 
 
-def load_recipe(path: Path | None, **changes: object) -> Recipe:
-    """The default recipe with a file's settings, then ``changes`` that are not None, on top.
+RECIPES = Path(__file__).with_name("recipes")
+"""The named recipes, NAME.toml. A recipe file may also say what it is ``about`` and which other it ``extends``."""
+
+
+def recipe_names() -> list[str]:
+    """The named recipes, in alphabetical order."""
+    return sorted(path.stem for path in RECIPES.glob("*.toml"))
+
+
+def load_recipe(recipe: str | Path | None, **changes: object) -> Recipe:
+    """The default recipe with a named recipe's or a file's settings, then ``changes`` that are not None, on top.
 
     Raises:
-        RecipeError: unreadable, not TOML, an unknown setting or a value out of range.
+        RecipeError: neither a name nor a readable file, not TOML, recipes that extend each other in a circle, an
+            unknown setting or a value out of range.
     """
-    settings: dict[str, object] = {}
-    if path is not None:
-        try:
-            settings = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise RecipeError(f"recipe {path}: {error.strerror or error}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise RecipeError(f"recipe {path} is not TOML: {error}") from None
+    settings = _settings(recipe, ()) if recipe is not None else {}
     settings |= {name: value for name, value in changes.items() if value is not None}
     try:
         return Recipe.model_validate(settings)
@@ -82,4 +87,53 @@ def load_recipe(path: Path | None, **changes: object) -> Recipe:
         problem = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in problem["loc"])
         known = f"; settings are {', '.join(Recipe.model_fields)}" if problem["type"] == "extra_forbidden" else ""
-        raise RecipeError(f"recipe{f' {path}' if path else ''}: {field}: {problem['msg']}{known}") from None
+        raise RecipeError(f"recipe{f' {recipe}' if recipe else ''}: {field}: {problem['msg']}{known}") from None
+
+
+def describe_recipes() -> str:
+    """Each named recipe: what it is about, and the settings that it changes."""
+    lines = []
+    for name in recipe_names():
+        settings = _read(RECIPES / f"{name}.toml")
+        lines.append(f"{name}: {settings.pop('about')}")
+        lines += [f"    {setting} = {_toml(value)}" for setting, value in settings.items()]
+    return "\n".join(lines)
+
+
+def recipe_toml(recipe: Recipe, about: str) -> str:
+    """A recipe file of the settings that differ from the defaults, which ``load_recipe`` reads back as the same."""
+    changed = recipe.model_dump(exclude_defaults=True)
+    return "".join(f"{name} = {_toml(value)}\n" for name, value in {"about": about, **changed}.items())
+
+
+def _settings(recipe: str | Path, extended_by: tuple[Path, ...]) -> dict[str, object]:
+    """A recipe's settings on top of those that it extends; of a table it replaces the whole."""
+    path = RECIPES / f"{recipe}.toml" if str(recipe) in recipe_names() else Path(recipe)
+    if path.suffix != ".toml" and not path.is_file():
+        raise RecipeError(f"recipe {recipe}: there is no such file; named recipes are {', '.join(recipe_names())}")
+    if path.resolve() in extended_by:
+        raise RecipeError(f"recipe {path} extends itself, by way of others; let one of them extend nothing")
+    settings = _read(path)
+    settings.pop("about", None)
+    base = settings.pop("extends", None)
+    if base is None:
+        return settings
+    if not isinstance(base, str):
+        raise RecipeError(f"recipe {path}: extends is the name of a recipe or a file, not {base!r}")
+    other = base if base in recipe_names() else path.parent / base
+    return _settings(other, (*extended_by, path.resolve())) | settings
+
+
+def _read(path: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"recipe {path}: {error.strerror or error}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"recipe {path} is not TOML: {error}") from None
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items()) + " }"
+    return json.dumps(value)  # strings, numbers and booleans are written the same in TOML

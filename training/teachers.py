@@ -5,7 +5,6 @@ Leaves mixing that with the labels to ``training.examples``.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 
 from data.schema import INTENTS, LabelledMention
+from data.sources import allows_commercial_use
 from model.brands import Brands
 from model.bundle import MANIFEST, Bundle, file_hash
 from model.encoding import Encoder
@@ -24,6 +24,7 @@ from training.base import load_base
 from training.examples import Floats, PadToLongest, labels_of, to_dataset, token_ids
 from training.fit import multiplies_bfloat16
 from training.network import HEAD, IntentNetwork, restore_head, target_id
+from training.processes import say
 from training.sample import Sample
 
 _BATCH = 64
@@ -39,6 +40,8 @@ class Teacher:
     """A bundle, or the encoder and head that ``train --keep-encoder`` kept."""
 
     folder: Path
+    file: Path
+    """What its hash is of: the manifest, or the encoder's weights."""
     sha256: str
     bundle: Bundle | None
 
@@ -52,9 +55,10 @@ class Teacher:
         """
         if (folder / MANIFEST).is_file():
             bundle = Bundle.load(folder)
-            return cls(folder, bundle.sha256, bundle)
+            return cls(folder, folder / MANIFEST, bundle.sha256, bundle)
         if (folder / HEAD).is_file():
-            return cls(folder, file_hash(folder / "model.safetensors"), None)
+            weights = folder / "model.safetensors"
+            return cls(folder, weights, file_hash(weights), None)
         raise TeacherError(
             f"--teacher {folder}: no {MANIFEST} and no {HEAD}; give a bundle or what --keep-encoder kept"
         )
@@ -69,6 +73,13 @@ class Teacher:
             "base_model": self.bundle.base_model,
             "sha256": self.sha256,
         }
+
+    def restricted(self) -> str:
+        """What it was trained on that does not allow commercial use; "" where all of it does."""
+        if self.bundle is None:
+            return "mentions of unknown licence"
+        names = [str(row["name"]) for row in self.bundle.data]
+        return ", ".join(name for name in names if not allows_commercial_use(name))
 
     def read(self, mentions: Sequence[LabelledMention], dev: Sequence[LabelledMention], brands: Brands) -> Floats:
         """Calibrated probabilities, shape (mentions, intents); a kept encoder is calibrated on ``dev`` first."""
@@ -112,7 +123,7 @@ def taught(
         return np.asarray(np.load(kept), dtype=np.float64)
     total = np.zeros((len(mentions), len(INTENTS)))
     for teacher in teachers:
-        print(f"asking the teacher {teacher.folder}", file=sys.stderr, flush=True)
+        say(f"asking the teacher {teacher.folder}")
         total += teacher.read(mentions, dev, brands)
     np.save(kept.with_suffix(".part.npy"), total / len(teachers))
     kept.with_suffix(".part.npy").replace(kept)

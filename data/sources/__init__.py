@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from data.sources.corpora import read_corpora
 from data.sources.published import READERS, read_published
-from data.sources.registry import SOURCES, Source
+from data.sources.registry import SOURCES, Source, allows_commercial_use
 
-__all__ = ["READERS", "SOURCES", "Source", "read_corpora", "read_published"]
+__all__ = ["READERS", "SOURCES", "Source", "allows_commercial_use", "read_corpora", "read_published"]

@@ -20,6 +20,8 @@ class Source:
     """Name of the file that its publisher offers, where we read that one too."""
     native_ids: bool = True
     """Whether ids are the corpus's own; otherwise they are row numbers, which another edition may shift."""
+    commercial_use: bool = False
+    """Whether its licence clearly allows commercial use; not where none is stated or two contradict each other."""
 
 
 _NONE_STATED = "none stated"
@@ -60,6 +62,7 @@ SOURCES: dict[str, Source] = {
             "xfincorp",
             "X-FINCORP.xlsx",
             native_ids=False,
+            commercial_use=True,
         ),
         Source(
             "swisscom",
@@ -127,6 +130,7 @@ SOURCES: dict[str, Source] = {
             "MIT",
             "iphonex_purchase_intent",
             native_ids=False,
+            commercial_use=True,
         ),
         Source(
             "adidas",
@@ -143,6 +147,7 @@ SOURCES: dict[str, Source] = {
             "CC BY 4.0",
             "banking77",
             native_ids=False,
+            commercial_use=True,
         ),
         Source(
             "ibm",
@@ -150,6 +155,7 @@ SOURCES: dict[str, Source] = {
             "https://github.com/IBM/twitter-customer-care-document-prediction",
             "Apache-2.0",
             "ibm_customer_care",
+            commercial_use=True,
         ),
         Source(
             "twacs",
@@ -162,3 +168,8 @@ SOURCES: dict[str, Source] = {
     )
 }
 """Every corpus by the name that its mentions carry as ``source``."""
+
+
+def allows_commercial_use(name: str) -> bool:
+    """Whether mentions of this source may be used commercially; a source that is not registered is its user's own."""
+    return name not in SOURCES or SOURCES[name].commercial_use

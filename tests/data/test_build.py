@@ -84,6 +84,23 @@ def test_our_split(tmp_path: Path, raw: Path, labels: Path, capsys: pytest.Captu
     assert f"preotiuc: skipped, there is no {raw / 'complaints-data.csv'}" in printed.err
 
 
+def test_permissive_takes_no_corpus_that_is_not_for_commercial_use(
+    tmp_path: Path, raw: Path, labels: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = ("we want the new kettle", "that branch never answers its phone", "seats were far too tight for us")
+    mentions = [
+        LabelledMention(id=source, text=text, brand_key=source, source=source, labels=(1, None, None, None, None))
+        for source, text in zip(("mine", "xfin", "airline"), texts, strict=True)
+    ]
+    write_labelled(tmp_path / "own.jsonl", mentions)
+    out = tmp_path / "train.jsonl"
+    build(BuildJob(out=out, raw=raw, labelled=(tmp_path / "own.jsonl",), labels=labels, permissive=True))
+    assert [mention.source for mention in read_labelled(out)] == ["mine", "xfin"]
+    said = capsys.readouterr().err
+    assert "airline: left out, its licence is 'CC BY-NC-SA 4.0'" in said
+    assert "labelled files: 1 mentions are left out" in said
+
+
 def test_split_by_fraction_shares_no_brand(tmp_path: Path, raw: Path, labels: Path) -> None:
     job = BuildJob(tmp_path / "out.csv", tmp_path / "dev.csv", raw=raw, labels=labels, dev_fraction=0.5)
     assert build(job) == 0

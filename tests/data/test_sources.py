@@ -26,6 +26,18 @@ def test_every_published_source_has_a_reader() -> None:
     assert set(READERS) == {name for name, source in SOURCES.items() if source.published}
 
 
+def test_only_clear_licences_allow_commercial_use() -> None:
+    assert {name for name, source in SOURCES.items() if source.commercial_use} == {
+        "xfin",
+        "iphonex",
+        "banking77",
+        "ibm",
+    }
+    assert not any(
+        source.commercial_use for source in SOURCES.values() if "NC" in source.licence or "none" in source.licence
+    )
+
+
 def test_airline(tmp_path: Path) -> None:
     path = tmp_path / "Tweets.csv"
     path.write_text(
