@@ -23,7 +23,7 @@ from transformers import (
 
 from training.base import BaseModelError, check_base, load_base
 from training.export import export_fp32
-from training.network import IntentNetwork, add_masks
+from training.network import IntentNetwork, add_masks, target_id
 
 _SHAPE: dict[str, Any] = {
     "hidden_size": 32,
@@ -56,7 +56,7 @@ def test_onnx_gives_the_logits_of_torch(config: PreTrainedConfig, tiny_base: Pat
     encoder, tokenizer = load_base(str(_base(config, tiny_base, tmp_path)))
     check_base("it", encoder, 96)
     add_masks(encoder, tokenizer)
-    network = IntentNetwork(encoder, dropout=0.1).eval()
+    network = IntentNetwork(encoder, target_id(tokenizer), dropout=0.1).eval()
     export_fp32(network, tmp_path / "model.onnx")
     ids = torch.randint(5, len(tokenizer), (3, 40))
     mask = torch.ones_like(ids)
