@@ -187,9 +187,11 @@ def _bench(options: argparse.Namespace) -> int:
 def _data_build(options: argparse.Namespace) -> int:
     from data.build import BuildJob, build
     from model.brands import Brands
+    from model.normalise import named_brands
 
     if not (options.raw or options.corpora or options.labelled):
         raise FirstreplyError("data build needs something to build from: --raw DIR, --corpora DIR or --labelled FILE")
+    brands = Brands.load(options.brands)
     return build(
         BuildJob(
             out=options.out,
@@ -199,10 +201,13 @@ def _data_build(options: argparse.Namespace) -> int:
             labelled=tuple(options.labelled),
             sources=tuple(options.source),
             unlabelled=options.unlabelled,
+            named=(lambda text: named_brands(text, brands)) if options.other_targets else None,
+            at_most=options.at_most,
+            least_agreement=options.least_agreement,
             permissive=options.licence == "permissive",
             dev_fraction=options.dev_fraction,
             seed=options.seed,
-            key=Brands.load(options.brands).key,
+            key=brands.key,
         )
     )
 
@@ -216,7 +221,8 @@ def _data_describe(options: argparse.Namespace) -> int:
 def _data_export_labels(options: argparse.Namespace) -> int:
     from data.labels import export_labels
 
-    return export_labels(options.files, options.out)
+    print(f"{export_labels(options.files, options.out):,} labels written to {options.out}")
+    return 0
 
 
 def _policy_check(options: argparse.Namespace) -> int:
@@ -367,6 +373,15 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("--source", nargs="+", default=[], metavar="NAME", help="corpora to take (default: all)")
     _licence(build)
     build.add_argument("--unlabelled", action="store_true", help="also mentions without labels, for train --teacher")
+    build.add_argument(
+        "--other-targets", action="store_true", help="each mention once more for every other brand that it names"
+    )
+    build.add_argument(
+        "--at-most", type=_count, metavar="N", help="mentions of a corpus that we did not label (default: all)"
+    )
+    build.add_argument(
+        "--least-agreement", type=_share, metavar="KAPPA", help="leave out a corpus's labels that agree less with ours"
+    )
     build.add_argument("--out", type=Path, required=True, metavar="FILE", help="training file to write")
     build.add_argument("--dev", type=Path, metavar="FILE", help="dev file to write; its brands stay out of the other")
     build.add_argument("--dev-fraction", type=_share, metavar="SHARE", help="split by brand (default: our dev labels)")

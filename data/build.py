@@ -6,15 +6,17 @@ Leaves out downloading: the corpora's terms are between their publishers and who
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from random import Random
 
+from data.agreement import Agreement
 from data.duplicates import drop_near_duplicates, drop_occurring
 from data.files import read_labelled, write_labelled
-from data.labels import LABELS, OTHER_TARGET, join_labels, read_labels
-from data.schema import FileError, LabelledMention, brand_key
+from data.labels import LABELS, OTHER_TARGET, Join, TextlessLabel, join_labels, read_labels
+from data.schema import INTENTS, FileError, LabelledMention, brand_key
 from data.sources import SOURCES, Source, allows_commercial_use, read_corpora, read_published
 from data.splits import split_by_brand
 
@@ -37,6 +39,14 @@ class BuildJob:
     """Names of the corpora to take; empty: all of them."""
     unlabelled: bool = False
     """Also take mentions that no label is known of, for a training run with teachers."""
+    named: Callable[[str], Mapping[str, str]] | None = None
+    """Brand key → how it is written, of the brands that a text names: each mention is taken once more, without labels,
+    for every other brand that it names. None: only for its own."""
+    at_most: int | None = None
+    """Of each corpus, mentions that we did not label to take, drawn by ``seed``; None: all."""
+    least_agreement: float | None = None
+    """Cohen's kappa with our labels below which a corpus's labels of an intent are taken for unknown; an intent of
+    which the corpus and we share no mention is kept. None: all are kept."""
     permissive: bool = False
     """Leave out mentions of corpora whose licence does not allow commercial use."""
     labels: Path = LABELS
@@ -45,7 +55,7 @@ class BuildJob:
     """Share of the mentions whose brands go to dev, between 0 and 1. None: dev is our dev labels and nothing else,
     the split that the published figures use, and other mentions of its brands are left out."""
     seed: int = 1
-    """Of the split by ``dev_fraction``."""
+    """Of the split by ``dev_fraction`` and of ``at_most``."""
     key: Callable[[str], str] = brand_key
     """Brand key of a name that our labels do not know."""
 
@@ -72,7 +82,7 @@ def build(job: BuildJob) -> int:
     ours_train: list[LabelledMention] = []
     ours_dev: list[LabelledMention] = []
     others = _others(job)
-    print(f"{'source':12}{'joined':>8}{'missing':>9}{'other text':>12}{'corpus only':>13}")
+    print(f"{'source':12}{'joined':>8}{'missing':>9}{'other text':>12}{'corpus only':>13}  kappa with our labels")
     for source in _sources(job):
         mentions = _mentions(job, source)
         if mentions is None:
@@ -83,23 +93,17 @@ def build(job: BuildJob) -> int:
         join = join_labels([*in_train, *in_dev], _noting(mentions, noted, job.unlabelled))
         ours_train += [mention for index, mention in join.mentions.items() if index < len(in_train)]
         ours_dev += [mention for index, mention in join.mentions.items() if index >= len(in_train)]
-        rest = [mention for mention in noted if mention.id not in join.posts]
+        rest = _corpus_only(job, [mention for mention in noted if mention.id not in join.posts], join)
         others += rest
         counts = (len(join.mentions), len(join.missing), len(join.mismatched), len(rest))
-        print("{:12}{:8}{:9}{:12}{:13}".format(source.name, *counts))
+        print("{:12}{:8}{:9}{:12}{:13}  {}".format(source.name, *counts, _agreement_line(job, join)))
     others = [_with_key(mention, keys, job.key) for mention in others]
+    if job.named is not None:
+        further = _for_other_targets([*ours_train, *others], job.named)
+        print(f"for other brands that they name: {len(further)}")
+        others += further
 
-    if job.dev_fraction is None:
-        of_dev = {label.mention.brand_key for label in dev_labels if label.mention.stratum != OTHER_TARGET} - {""}
-        dev, dev_dropped = drop_near_duplicates(ours_dev)
-        usable = [mention for mention in (*ours_train, *others) if mention.brand_key not in of_dev]
-        print(f"left out, about brands of dev: {len(ours_train) + len(others) - len(usable)}")
-        train, train_dropped = drop_near_duplicates(usable)
-        dropped = len(dev_dropped) + len(train_dropped)
-    else:
-        kept, duplicates = drop_near_duplicates([*ours_dev, *ours_train, *others])
-        train, dev = _split(kept, job.dev_fraction, job.seed)
-        dropped = len(duplicates)
+    train, dev, dropped = _divided(job, [*ours_train, *others], ours_dev, dev_labels)
     train, leaked = drop_occurring(train, dev)
     print(f"left out, near-duplicates: {dropped}, and {len(leaked)} whose text nearly occurs in dev")
     if not train:
@@ -111,6 +115,68 @@ def build(job: BuildJob) -> int:
         brands = {mention.brand_key for mention in part} - {""}
         print(f"{path}: {len(part)} mentions of {len(brands)} brands")
     return 0
+
+
+def _divided(
+    job: BuildJob, ours: list[LabelledMention], ours_dev: list[LabelledMention], dev_labels: list[TextlessLabel]
+) -> tuple[list[LabelledMention], list[LabelledMention], int]:
+    """Training mentions, dev mentions of other brands, and how many near-duplicates were dropped."""
+    if job.dev_fraction is None:
+        of_dev = {label.mention.brand_key for label in dev_labels if label.mention.stratum != OTHER_TARGET} - {""}
+        dev, dev_dropped = drop_near_duplicates(ours_dev)
+        usable = [mention for mention in ours if mention.brand_key not in of_dev]
+        print(f"left out, about brands of dev: {len(ours) - len(usable)}")
+        train, dropped = drop_near_duplicates(usable)
+        return train, dev, len(dev_dropped) + len(dropped)
+    kept, dropped = drop_near_duplicates([*ours_dev, *ours])
+    return *_split(kept, job.dev_fraction, job.seed), len(dropped)
+
+
+def _corpus_only(job: BuildJob, mentions: list[LabelledMention], join: Join) -> list[LabelledMention]:
+    """What to take of the mentions that we did not label, without labels that agree too little with ours."""
+    distrusted = [_distrusted(job, join.agreements.get(intent)) for intent in INTENTS]
+    if any(distrusted):
+        mentions = [
+            mention.model_copy(
+                update={"labels": tuple(None if d else x for x, d in zip(mention.labels, distrusted, strict=True))}
+            )
+            for mention in mentions
+        ]
+    taken = [mention for mention in mentions if job.unlabelled or mention.is_labelled]
+    if job.at_most is None or len(taken) <= job.at_most:
+        return taken
+    return Random(job.seed).sample(taken, job.at_most)
+
+
+def _distrusted(job: BuildJob, agreement: Agreement | None) -> bool:
+    if job.least_agreement is None or agreement is None:
+        return False
+    return agreement.kappa is None or agreement.kappa < job.least_agreement
+
+
+def _agreement_line(job: BuildJob, join: Join) -> str:
+    return ", ".join(
+        f"{intent} {'–' if agreement.kappa is None else format(agreement.kappa, '.2f')} of {agreement.mentions}"
+        + (" (not taken)" if _distrusted(job, agreement) else "")
+        for intent, agreement in join.agreements.items()
+    )
+
+
+def _for_other_targets(
+    mentions: Sequence[LabelledMention], named: Callable[[str], Mapping[str, str]]
+) -> list[LabelledMention]:
+    """The same posts, unlabelled, for every other brand that they name and that no row is about yet."""
+    there = {(mention.text, mention.brand_key) for mention in mentions}
+    further = []
+    for mention in mentions:
+        for key, name in named(mention.text).items():
+            if (mention.text, key) in there:
+                continue
+            there.add((mention.text, key))
+            post = mention.id.rpartition("@")[0] if mention.stratum == OTHER_TARGET else mention.id
+            fresh = {"id": f"{post}@{key}", "brand": (name,), "brand_key": key, "stratum": OTHER_TARGET}
+            further.append(mention.model_copy(update={**fresh, "labels": (None,) * len(INTENTS)}))
+    return further
 
 
 def _sources(job: BuildJob) -> list[Source]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,42 @@ def test_permissive_takes_no_corpus_that_is_not_for_commercial_use(
     said = capsys.readouterr().err
     assert "airline: left out, its licence is 'CC BY-NC-SA 4.0'" in said
     assert "labelled files: 1 mentions are left out" in said
+
+
+def test_every_other_brand_that_is_named_is_a_target_too(tmp_path: Path, raw: Path, labels: Path) -> None:
+    own = LabelledMention(
+        id="own", text="leaving Kettles for Teas, Oslo", brand=("Kettles",), brand_key="kettles", labels=(0, 1, 0, 0, 0)
+    )
+    write_labelled(tmp_path / "own.jsonl", [own])
+    brands = {"Kettles": "kettles", "Teas": "teas", "oslo": "oslo", "airline": "delta"}
+    job = BuildJob(
+        tmp_path / "out.csv",
+        raw=raw,
+        labels=labels,
+        labelled=(tmp_path / "own.jsonl",),
+        named=lambda text: {key: name for name, key in brands.items() if name in text},
+    )
+    build(job)
+    found = {mention.id: mention for mention in read_labelled(job.out) if mention.stratum == "other_target"}
+    # the third flight's brand is one of dev
+    assert set(found) == {"own@teas", "airline:2@oslo"}
+    assert found["own@teas"].target == "Teas"
+    assert found["own@teas"].brand_key == "teas"
+    assert not found["own@teas"].is_labelled
+
+
+def test_a_corpus_is_taken_as_far_as_it_agrees_and_up_to_a_number(
+    tmp_path: Path, raw: Path, labels: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.csv"
+    build(BuildJob(out, raw=raw, labels=labels, least_agreement=0.5))
+    # one common mention tells nothing: neither side varies
+    assert "complaint – of 1 (not taken), praise – of 1 (not taken)" in capsys.readouterr().out
+    assert [mention.id for mention in read_labelled(out)] == ["airline:1"]
+    whole = BuildJob(out, tmp_path / "dev.csv", raw=raw, labels=labels, dev_fraction=0.5, seed=2)
+    for job, count in ((whole, 4), (replace(whole, at_most=1), 3)):
+        build(job)
+        assert len(read_labelled(out)) + len(read_labelled(tmp_path / "dev.csv")) == count
 
 
 def test_split_by_fraction_shares_no_brand(tmp_path: Path, raw: Path, labels: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from data.schema import FileError
+from eval.behaviour import check_bundle
 from training.job import TrainJob
 from training.recipe import load_recipe
 from training.record import differences, read_record
@@ -24,7 +25,7 @@ SAMPLE = ROOT / "data" / "sample"
 def test_a_bundle_is_made_again_bit_by_bit(tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copy(SAMPLE / "train.csv", tmp_path / "train.csv")
     recipe = load_recipe("quick", base=str(tiny_base), learning_rate=5e-3, precision="float32")
-    train(TrainJob(train=(tmp_path / "train.csv",), out=tmp_path / "first", recipe=recipe))
+    train(TrainJob(train=(tmp_path / "train.csv",), out=tmp_path / "first", recipe=recipe), check_bundle)
     record = tmp_path / "first-run.json"
     again = subprocess.run(
         [sys.executable, "firstreply.py", "train", "--reproduce", str(record), "--out", str(tmp_path / "again")],
