@@ -14,6 +14,7 @@ from data.schema import LabelledMention
 from model.brands import Brands
 from model.encoding import Encoder
 from model.normalise import OTHER, Word, normalise
+from training.recipe import Recipe
 from training.sample import UNKNOWN, Floats, labels_of
 
 __all__ = [
@@ -24,7 +25,7 @@ __all__ = [
     "labels_of",
     "to_dataset",
     "token_ids",
-    "with_invented_names",
+    "varied_ids",
 ]
 
 _ONSETS = (*"bcdfghjklmnprstvwyz", "br", "ch", "dr", "fl", "gl", "pl", "qu", "sh", "st", "tr")
@@ -37,16 +38,22 @@ def token_ids(mentions: Sequence[LabelledMention], encoder: Encoder, brands: Bra
     return [list(encoder.encode(words)[0]) for words in _words(mentions, brands)]
 
 
-def with_invented_names(
-    mentions: Sequence[LabelledMention], encoder: Encoder, brands: Brands, share: float, seed: int
+def varied_ids(
+    mentions: Sequence[LabelledMention], encoder: Encoder, brands: Brands, recipe: Recipe
 ) -> list[list[int]]:
-    """The same, with an invented name for the mask of other brands in ``share`` of the mentions that have one."""
-    random = Random(seed)
+    """The same, but varied in what must not matter, in the shares of the mentions that the recipe says.
+
+    An invented name stands instead of the mask of other brands, and somebody's handle is put in front.
+    """
+    random = Random(recipe.seed)
     ids = []
     for words in _words(mentions, brands):
-        if any(word.text == OTHER for word in words) and random.random() < share:
+        others = any(word.text == OTHER for word in words)
+        if others and random.random() < recipe.invented_names:
             name = invented_name(random)
             words = [word._replace(text=name) if word.text == OTHER else word for word in words]
+        if words[0].text != OTHER and random.random() < recipe.extra_handles:
+            words = [Word(OTHER, 0, 0), *words]
         ids.append(list(encoder.encode(words)[0]))
     return ids
 

@@ -52,6 +52,8 @@ class Recipe(BaseModel):
     invented_names: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of the mentions that name another brand in which an invented name stands for its mask: brands that the
     brands file does not know are read as words, and only their place in the sentence says that they are others."""
+    extra_handles: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the mentions that get somebody's handle in front: whom else a post is sent to changes nothing."""
     pretraining_epochs: Annotated[float, Field(ge=0, le=100)] = 0.0
     """Epochs of masked-language modelling on all mentions, labelled or not, before fine-tuning; 0 leaves it out."""
     pretraining_rate: Annotated[float, Field(gt=0, lt=1)] = 3e-4

@@ -23,7 +23,7 @@ from model.encoding import Encoder
 from model.normalise import NORMALISER_VERSION
 from training.assemble import Check, Parts, assemble
 from training.base import check_base, load_base
-from training.examples import distilled, labels_of, to_dataset, token_ids, with_invented_names
+from training.examples import distilled, labels_of, to_dataset, token_ids, varied_ids
 from training.export import QUANTISATION, export_fp32, quantise
 from training.fit import FitInputs, fit, last_checkpoint, make_deterministic, positive_weights, use_bfloat16
 from training.job import TrainingError, TrainJob, check_out
@@ -89,7 +89,7 @@ def prepare(job: TrainJob, training: Mentions, dev: Mentions, run: Path) -> Prep
     if guesses is None:
         training = [mention for mention in training if mention.is_labelled]
     labels = labels_of(training)
-    ids = with_invented_names(training, encoder, brands, recipe.invented_names, recipe.seed)
+    ids = varied_ids(training, encoder, brands, recipe)
     targets = labels if guesses is None else distilled(labels, guesses, recipe.distillation)
     inputs = FitInputs(
         train=to_dataset(ids, targets, [_weight(mention, recipe) for mention in training]),
