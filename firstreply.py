@@ -15,6 +15,7 @@ from model.bundle import CUTS, DEFAULT_BUNDLE
 
 Handler = Callable[[argparse.Namespace], int]
 
+_GROUPS = ("brand_key", "source", "id")
 _TRACKERS = ("mlflow", "tensorboard", "trackio", "wandb")
 _EXIT_STATUS = "exit status: 0 done, 1 failed, 2 wrong usage, 3 done but some rows were refused"
 
@@ -334,7 +335,9 @@ def _parser() -> argparse.ArgumentParser:
     instead.add_argument(
         "--reproduce", type=Path, metavar="RUN_JSON", help="make the bundle of this BUNDLE-run.json again and compare"
     )
-    train.add_argument("--group", choices=("brand_key", "source"), help="what no fold divides (default brand_key)")
+    train.add_argument(
+        "--group", choices=("brand_key", "source", "id"), help="what no fold divides (default brand_key)"
+    )
     train.add_argument("--out-of-fold", choices=("csv", "parquet"), help="format of its predictions (default csv)")
 
     calibrate = _command(

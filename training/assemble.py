@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import average_precision_score, precision_recall_fscore_support
+from sklearn.metrics import average_precision_score, f1_score, precision_recall_fscore_support
 
 from data.schema import INTENTS, LabelledMention
 from model.bundle import BRANDS, CARD, CUTS, MODEL, TOKENIZER, Calibration, write_manifest
@@ -80,6 +80,7 @@ def _describe(folder: Path, manifest: Mapping[str, Any]) -> None:
 def figures_of(values: Floats, truth: Floats, thresholds: Floats) -> dict[str, Any]:
     """Precision, recall, F1, average precision and support per intent at the thresholds, and macro F1 and AP.
 
+    ``both_classes_f1`` is the mean of the F1 of the asserted and of the denied, which papers on one intent call macro.
     An intent without a known positive has no figures and does not enter the macro averages.
     """
     intents: dict[str, Any] = {}
@@ -95,6 +96,7 @@ def figures_of(values: Floats, truth: Floats, thresholds: Floats) -> dict[str, A
             "precision": round(float(precision), 4),
             "recall": round(float(recall), 4),
             "f1": round(float(f1), 4),
+            "both_classes_f1": round(float(f1_score(actual, scores >= thresholds[column], average="macro")), 4),
             "average_precision": round(float(average_precision_score(actual, scores)), 4),
             "support": int(actual.sum()),
         }

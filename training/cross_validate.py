@@ -25,12 +25,12 @@ from training.mentions import check_enough, set_aside, training_mentions, withou
 from training.processes import is_main, main_first, say
 from training.train import fingerprint, make_bundle
 
-_METRICS = ("precision", "recall", "f1", "average_precision")
+_METRICS = ("precision", "recall", "f1", "both_classes_f1", "average_precision")
 _FIELDS = ("id", "brand", "brand_key", "source", "stratum", "text", *INTENTS)
 _COLUMNS = {**dict.fromkeys(_FIELDS, str), **dict.fromkeys(INTENTS, int)}
 _COLUMNS |= {**{f"p_{intent}": float for intent in INTENTS}, "fold": int}
 
-Group = Literal["brand_key", "source"]
+Group = Literal["brand_key", "source", "id"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class CrossValidation:
     folds: int
     """At least 2, and at most as many as there are groups."""
     group: Group = "brand_key"
-    """What is never divided: a brand, or a whole source."""
+    """What is never divided: a brand, a whole source, or only a mention (the folds of papers on one corpus)."""
     file_format: Literal["csv", "parquet"] = "csv"
     """Of the out-of-fold predictions."""
 
@@ -74,7 +74,7 @@ def cross_validate(job: TrainJob, plan: CrossValidation) -> int:
             done = (bundle / MANIFEST).is_file()
         if not done:
             others = [mention for mention, its in zip(mentions, folds, strict=True) if its != fold]
-            training, dev = set_aside(without(others, left_out), job.recipe.seed)
+            training, dev = set_aside(without(others, left_out), job.recipe.seed, plan.group)
             check_enough(training, dev, job)
             make_bundle(replace(job, out=bundle, name=f"{job.name}-fold-{fold + 1}"), training, dev)
         if is_main():
@@ -186,8 +186,8 @@ def _table(name: str, part: dict[str, Any], folds: int) -> str:
         return "".join(f"{cell:>16}" for cell in shown)
 
     lines = [f"left-out brands, {name}: {part['mentions']:,} mentions, mean ± standard deviation of {folds} folds"]
-    lines.append(f"{'intent':<18}{'precision':>16}{'recall':>16}{'F1':>16}{'AP':>16}{'support':>9}")
+    lines.append(f"{'intent':<18}{'precision':>16}{'recall':>16}{'F1':>16}{'both classes':>16}{'AP':>16}{'support':>9}")
     for intent, row in part["intents"].items():
         lines.append(f"{intent:<18}{cells([row[metric] for metric in _METRICS])}{row['support']:>9}")
-    lines.append(f"{'macro':<18}{cells([None, None, part['macro_f1'], part['macro_average_precision']])}")
+    lines.append(f"{'macro':<18}{cells([None, None, part['macro_f1'], None, part['macro_average_precision']])}")
     return "\n".join(lines)

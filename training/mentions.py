@@ -58,9 +58,9 @@ def training_mentions(job: TrainJob) -> Mentions:
     return _allowed([mention for mention in mentions if mention.source not in job.exclude_sources], job)
 
 
-def set_aside(mentions: Sequence[LabelledMention], seed: int) -> tuple[Mentions, Mentions]:
-    """Mentions to train on, and those of some brands as dev; no text stands, even nearly, on both sides."""
-    part = split_by_brand([mention.brand_key for mention in mentions], [1 - _DEV_SHARE, _DEV_SHARE], seed)
+def set_aside(mentions: Sequence[LabelledMention], seed: int, group: str = "brand_key") -> tuple[Mentions, Mentions]:
+    """Mentions to train on, and those of some brands (or other groups) as dev; no text stands, even nearly, on both."""
+    part = split_by_brand([getattr(mention, group) for mention in mentions], [1 - _DEV_SHARE, _DEV_SHARE], seed)
     dev = [mention for mention, which in zip(mentions, part, strict=True) if which == 1 and mention.is_labelled]
     return without([mention for mention, which in zip(mentions, part, strict=True) if which == 0], dev), dev
 

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, f1_score
 
 from data.duplicates import drop_occurring
 from data.files import BadRow, read_labelled, read_rows
 from data.schema import INTENTS, LabelledMention
 from firstreply import main
+from model.bundle import Bundle
 from model.scorer import Scorer
 from training.cross_validate import summarise
 from training.mentions import set_aside, without
@@ -67,15 +68,31 @@ def test_predictions_are_those_of_the_bundle_that_did_not_see_the_brand(cv: Path
 def test_figures_are_means_over_folds(cv: Path) -> None:
     report = json.loads((cv / "cross-validation.json").read_text())
     rows = _rows(cv)
-    for intent in INTENTS:
-        values = []
+    for column, intent in enumerate(INTENTS):
+        values: dict[str, list[float]] = {"average_precision": [], "both_classes_f1": []}
         for fold in ("1", "2"):
             its = [row for row in rows if row["fold"] == fold and row[intent]]
             truth, scores = [int(row[intent]) for row in its], [float(row[f"p_{intent}"]) for row in its]
-            values.append(average_precision_score(truth, scores))
-        found = report["summary"]["all"]["intents"][intent]["average_precision"]
-        assert found["mean"] == pytest.approx(np.mean(values), abs=2e-4)
-        assert found["sd"] == pytest.approx(np.std(values, ddof=1), abs=2e-4)
+            cut = Bundle.load(cv / f"fold-{fold}").thresholds("balanced")[column]
+            values["average_precision"].append(average_precision_score(truth, scores))
+            values["both_classes_f1"].append(f1_score(truth, [score >= cut for score in scores], average="macro"))
+        for metric, its_values in values.items():
+            found = report["summary"]["all"]["intents"][intent][metric]
+            assert found["mean"] == pytest.approx(np.mean(its_values), abs=2e-4)
+            assert found["sd"] == pytest.approx(np.std(its_values, ddof=1), abs=2e-4)
+
+
+def test_folds_of_mentions_divide_brands_but_no_mention(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command[:-1], str(tmp_path / "cv"), "--group", "id"]) == 0
+    rows = _rows(tmp_path / "cv")
+    assert Counter(row["id"] for row in rows) == Counter(mention.id for mention in read_labelled(SAMPLE / "train.csv"))
+    folds = defaultdict(set)
+    for row in rows:
+        folds[row["brand_key"]].add(row["fold"])
+    assert any(len(its) == 2 for its in folds.values())
+    assert "both classes" in capsys.readouterr().out
 
 
 def test_stopped_run_keeps_its_finished_folds(cv: Path, command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
