@@ -68,7 +68,7 @@ def tiny_bundle(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
             dev=SAMPLE / "heldout.csv",
             brands=SAMPLE / "brands.toml",
             out=out,
-            recipe=load_recipe(None, base=str(tiny_base), epochs=4, learning_rate=5e-3, precision="float32"),
+            recipe=load_recipe(None, base=str(tiny_base), epochs=8, learning_rate=5e-3, precision="float32"),
             keep_fp32=True,
         )
     )

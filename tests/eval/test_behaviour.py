@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import tomllib
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -181,8 +180,8 @@ def test_training_records_what_a_check_says_of_the_bundle(
 ) -> None:
     assert Bundle.load(tiny_bundle).behaviour is None
     recipe = load_recipe(None, base=str(tiny_base), epochs=1, precision="float32")
-    job = TrainJob(train=(SAMPLE / "train.csv",), out=tmp_path / "bundle", recipe=recipe, check=check_bundle)
-    assert train(job) == 0
+    job = TrainJob(train=(SAMPLE / "train.csv",), out=tmp_path / "bundle", recipe=recipe)
+    assert train(job, check_bundle) == 0
     bundle = Bundle.load(job.out)
     said = capsys.readouterr().err
     assert bundle.behaviour == check_bundle(job.out)
@@ -200,7 +199,7 @@ def test_training_records_what_a_check_says_of_the_bundle(
         "releasable": True,
         "tests": {"one": {"kind": "invariance", "floor": 0.5, "cases": 2, "passed": 1, "rate": 0.5, "reached": True}},
     }
-    train(replace(job, check=lambda _: released))
+    train(job, lambda _: released)
     assert Bundle.load(job.out).behaviour == released
     card = (job.out / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert "Every floor is reached." in card

@@ -137,7 +137,8 @@ def test_a_text_about_two_brands_is_on_one_side_only() -> None:
 
 def test_summary_skips_folds_without_a_positive() -> None:
     def figure(f1: float | None) -> dict[str, object]:
-        row = {"precision": f1, "recall": f1, "f1": f1, "average_precision": f1, "support": 3}
+        metrics = ("precision", "recall", "f1", "both_classes_f1", "average_precision")
+        row = {**dict.fromkeys(metrics, f1), "support": 3}
         return {
             "mentions": 10,
             "macro_f1": f1,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import PreTrainedModel
 
 from data.files import read_labelled
 from model.brands import Brands
@@ -42,7 +43,7 @@ def test_loss_is_cross_entropy_at_the_positions_asked(tiny_base: Path) -> None:
     labels[0, 3], labels[1, 7] = 40, 50
     loss = model(ids, torch.ones_like(ids), labels)["loss"]
     hidden = model.transform(encoder(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state)
-    scores = hidden @ encoder.get_input_embeddings().weight.T + model.bias
+    scores = hidden @ _embeddings(encoder).T + model.bias
     expected = -(scores[0, 3].log_softmax(-1)[40] + scores[1, 7].log_softmax(-1)[50]) / 2
     assert torch.allclose(loss, expected, atol=1e-5)
 
@@ -53,15 +54,21 @@ def test_pretraining_changes_the_encoder_in_place_and_resumes(tiny_base: Path, t
     tokenizer.save_pretrained(tmp_path)
     mentions = read_labelled(SAMPLE / "train.csv")[:64]
     ids = token_ids(mentions, Encoder.load(tmp_path / "tokenizer.json", 48), Brands.load(SAMPLE / "brands.toml"))
-    before = encoder.get_input_embeddings().weight.detach().clone()
+    before = _embeddings(encoder)
     recipe = Recipe(pretraining_epochs=2, pretraining_rate=5e-3, batch_size=16, precision="float32")
     pretrain(encoder, tokenizer, ids, recipe, tmp_path / "run")
-    after = encoder.get_input_embeddings().weight.detach().clone()
+    after = _embeddings(encoder)
     assert not torch.equal(before, after)
     again, _ = load_base(str(tiny_base))
     add_masks(again, tokenizer)
     pretrain(again, tokenizer, ids, recipe, tmp_path / "run")
-    assert torch.equal(again.get_input_embeddings().weight, after)
+    assert torch.equal(_embeddings(again), after)
+
+
+def _embeddings(encoder: PreTrainedModel) -> torch.Tensor:
+    table = encoder.get_input_embeddings()
+    assert isinstance(table, torch.nn.Embedding)
+    return table.weight.detach().clone()
 
 
 def test_a_tokenizer_without_a_mask_is_refused(tiny_base: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from data.files import read_labelled
-from data.schema import INTENTS
+from data.schema import INTENTS, LabelledMention
 from model.brands import Brands
 from model.encoding import Encoder
 from model.scorer import Scorer
@@ -18,7 +19,7 @@ from training import calibrate
 from training.base import load_base
 from training.examples import token_ids
 from training.network import IntentNetwork, add_masks, restore_head, save_checkpoint, target_id
-from training.sample import Sample
+from training.sample import Floats, Sample
 from training.teachers import Teacher, TeacherError, taught
 
 BRANDS = Brands.load(SAMPLE / "brands.toml")
@@ -42,16 +43,16 @@ def test_a_kept_encoder_reads_as_the_network_it_was(kept: tuple[IntentNetwork, P
     network, folder = kept
     encoder = Encoder.load(folder / "tokenizer.json", 96)
 
-    def logits(mentions: list[object]) -> np.ndarray:  # type: ignore[type-arg]
+    def logits(mentions: Sequence[LabelledMention]) -> Floats:
         rows = []
-        for ids in token_ids(mentions, encoder, BRANDS):  # type: ignore[arg-type]
+        for ids in token_ids(mentions, encoder, BRANDS):
             row = torch.tensor([ids])
             with torch.no_grad():
                 rows.append(network.logits(row, torch.ones_like(row))[0].numpy())
         return np.array(rows, dtype=np.float64)
 
-    calibration = calibrate.fit(Sample.of(DEV, logits(list(DEV)))).calibration
-    expected = calibrate.probabilities(calibration, logits(list(MENTIONS)))
+    calibration = calibrate.fit(Sample.of(DEV, logits(DEV))).calibration
+    expected = calibrate.probabilities(calibration, logits(MENTIONS))
     assert np.allclose(Teacher.load(folder).read(MENTIONS, DEV, BRANDS), expected, atol=0.02)
 
 

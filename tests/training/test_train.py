@@ -59,7 +59,7 @@ def test_bundle_says_what_it_is(tiny_bundle: Path, tiny_base: Path) -> None:
     assert bundle.base_model == str(tiny_base)
     assert bundle.data[0]["name"] == "sample"
     assert bundle.data[0]["mentions"] == len(read_labelled(SAMPLE / "train.csv"))
-    assert manifest["recipe"]["epochs"] == 4
+    assert manifest["recipe"]["epochs"] == 8
     assert bundle.figures["dev"]["all"]["mentions"] == len(read_labelled(SAMPLE / "heldout.csv"))
     assert not (tiny_bundle.parent / "bundle.run").exists()
     assert manifest["calibration"]["measured"]["by"] == "brand"
@@ -196,7 +196,7 @@ def test_a_student_learns_from_a_teacher_where_no_label_is_known(
         mention.model_copy(update={"labels": (None,) * len(INTENTS)}) for mention in read_labelled(SAMPLE / "train.csv")
     ]
     write_labelled(tmp_path / "hidden.csv", hidden)
-    recipe = load_recipe(None, base=str(tiny_base), epochs=6, learning_rate=5e-3, precision="float32")
+    recipe = load_recipe(None, base=str(tiny_base), epochs=8, learning_rate=5e-3, precision="float32")
     student = TrainJob(
         train=(tmp_path / "hidden.csv",),
         dev=SAMPLE / "heldout.csv",
