@@ -219,6 +219,12 @@ def _data_describe(options: argparse.Namespace) -> int:
     return describe(DescribeJob(files=tuple(options.files), json=options.json))
 
 
+def _data_suspects(options: argparse.Namespace) -> int:
+    from data.suspects import SuspectsJob, suspects
+
+    return suspects(SuspectsJob(predictions=options.file, out=options.out, show=options.show))
+
+
 def _data_export_labels(options: argparse.Namespace) -> int:
     from data.labels import export_labels
 
@@ -393,6 +399,12 @@ def _parser() -> argparse.ArgumentParser:
     describe = _command(data, "describe", _data_describe, "what is in labelled files", "parquet")
     describe.add_argument("files", type=Path, nargs="+", metavar="FILE")
     describe.add_argument("--json", action="store_true", help="print JSON")
+    doubted = _command(data, "suspects", _data_suspects, "likely label errors in out-of-fold predictions", "train")
+    doubted.add_argument("file", type=Path, metavar="FILE", help="out-of-fold file of train --cross-validate")
+    doubted.add_argument("--out", type=Path, metavar="FILE", help="write the mentions with suspect labels emptied")
+    doubted.add_argument(
+        "--show", type=_count, default=5, metavar="N", help="print the worst N of each intent (default 5)"
+    )
     export = _command(data, "export-labels", _data_export_labels, "labels without the texts they are of", "parquet")
     export.add_argument("files", type=Path, nargs="+", metavar="FILE", help="labelled files named train.* and dev.*")
     export.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
