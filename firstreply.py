@@ -100,6 +100,7 @@ def _train(options: argparse.Namespace) -> int:
         dev=options.dev,
         brands=options.brands,
         teachers=tuple(options.teacher),
+        compared=tuple(options.compare_with),
         exclude_sources=tuple(options.exclude_source),
         permissive=options.licence == "permissive",
         name=options.name,
@@ -134,8 +135,10 @@ def _check_train(options: argparse.Namespace) -> None:
         idle = given - {"reproduce", "out"}
     elif options.cross_validate is None:
         idle = given & {"group", "out_of_fold"}
+    if options.cross_validate is not None:
+        idle |= given & {"compare_with"}
     if options.sweep is not None:
-        idle |= given & {"keep_fp32", "keep_encoder", "name", "model_version"}
+        idle |= given & {"keep_fp32", "keep_encoder", "name", "model_version", "compare_with"}
     if idle:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(idle))
         parser.error(f"{names} would do nothing here; leave it out")
@@ -331,6 +334,14 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--keep-fp32", action="store_true", help="also write the float32 bundle, BUNDLE-fp32")
     train.add_argument(
         "--keep-encoder", action="store_true", help="also write the encoder, BUNDLE-encoder, as a --base to go on from"
+    )
+    train.add_argument(
+        "--compare-with",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="BUNDLE",
+        help="state its dev figures in the card too",
     )
     train.add_argument("--report-to", choices=_TRACKERS, help="log the loss and the dev figures to this tracker")
     instead = train.add_mutually_exclusive_group()

@@ -73,6 +73,8 @@ class Bundle:
     figures: Mapping[str, Any]
     sha256: str
     """Hash of the manifest, and through it of every file."""
+    permissive: bool = False
+    """Trained without corpora whose licence does not clearly allow commercial use."""
     behaviour: Mapping[str, Any] | None = None
     """``releasable`` and the behavioural ``tests`` by name, each with its rate and floor; None where none were run."""
 
@@ -118,6 +120,7 @@ class Bundle:
                 data=tuple(manifest["data"]),
                 figures=manifest["figures"],
                 sha256=manifest["sha256"],
+                permissive=bool(manifest.get("permissive")),
                 behaviour=manifest.get("behaviour"),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:

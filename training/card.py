@@ -28,7 +28,7 @@ def model_card(manifest: Mapping[str, Any]) -> str:
             "",
             f"# {manifest['name']} {manifest['version']}",
             "",
-            *(_PERMISSIVE if manifest["permissive"] else []),
+            *(_PERMISSIVE if manifest.get("permissive") else []),
             *_licences(manifest["data"]),
             "",
             "## What it does",
@@ -52,6 +52,7 @@ def model_card(manifest: Mapping[str, Any]) -> str:
             " elsewhere; `firstreply evaluate` measures it on your own.",
             "",
             *[line for name, part in figures.items() for line in _figures(name, part)],
+            *_beside(manifest),
             *_behaviour(manifest.get("behaviour")),
             "## Cuts",
             "",
@@ -106,6 +107,27 @@ def _figures(name: str, part: Mapping[str, Any]) -> list[str]:
         "| intent | precision | recall | F1 | average precision | support |",
         "|---|---:|---:|---:|---:|---:|",
         *rows,
+        "",
+    ]
+
+
+def _beside(manifest: Mapping[str, Any]) -> list[str]:
+    """Macro-F1 of other bundles on the same dev mentions, this one first."""
+    others = manifest.get("beside")
+    if not others:
+        return []
+
+    def row(name: str, permissive: bool, figures: Mapping[str, Any]) -> str:
+        cells = (_shown(figures[part]["macro_f1"], 3) if part in figures else "–" for part in ("all", "natural"))
+        return f"| {name}{', trained with `--licence permissive`' if permissive else ''} | {' | '.join(cells)} |"
+
+    return [
+        "Macro-F1 beside other bundles, on the same mentions:",
+        "",
+        "| bundle | all strata | `natural` |",
+        "|---|---:|---:|",
+        row("this one", bool(manifest.get("permissive")), manifest["figures"]["dev"]),
+        *(row(f"{other['name']} {other['version']}", other["permissive"], other["dev"]) for other in others),
         "",
     ]
 

@@ -94,6 +94,7 @@ def facts(job: TrainJob) -> dict[str, str]:
     }
     inputs = [*job.train, *(path for path in (job.dev, job.brands) if path is not None)]
     inputs += [Teacher.load(folder).file for folder in job.teachers]
+    inputs += [folder / MANIFEST for folder in job.compared]
     try:
         found |= {f"{path.resolve()}": file_hash(path) for path in inputs}
     except OSError as error:
@@ -123,6 +124,7 @@ def _absolute(job: TrainJob) -> TrainJob:
         dev=job.dev.resolve() if job.dev else None,
         brands=job.brands.resolve() if job.brands else None,
         teachers=tuple(folder.resolve() for folder in job.teachers),
+        compared=tuple(folder.resolve() for folder in job.compared),
     )
 
 

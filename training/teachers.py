@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from transformers import AutoConfig
 
 from data.schema import INTENTS, LabelledMention
 from data.sources import allows_commercial_use
@@ -66,7 +67,9 @@ class Teacher:
     def described(self) -> dict[str, str]:
         """How the student's manifest names it."""
         if self.bundle is None:
-            return {"name": self.folder.name, "version": "encoder", "base_model": "", "sha256": self.sha256}
+            config = AutoConfig.from_pretrained(self.folder)
+            base = str(getattr(config, "base_model", self.folder.name))
+            return {"name": self.folder.name, "version": "encoder", "base_model": base, "sha256": self.sha256}
         return {
             "name": self.bundle.name,
             "version": self.bundle.version,

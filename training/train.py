@@ -18,7 +18,7 @@ from transformers.utils import logging as transformers_logging
 
 from data.schema import LabelledMention
 from model.brands import DEFAULT_BRANDS, Brands
-from model.bundle import MODEL
+from model.bundle import MODEL, Bundle
 from model.encoding import Encoder
 from model.normalise import NORMALISER_VERSION
 from training.assemble import Check, Parts, assemble
@@ -115,6 +115,7 @@ def make_bundle(job: TrainJob, training: Mentions, dev: Mentions, check: Check |
     """
     brands_file = job.brands or DEFAULT_BRANDS
     teachers = [_teacher(folder, job) for folder in job.teachers]
+    beside = [_beside(folder, dev) for folder in job.compared]
     with main_first():
         run = _run_folder(job, training, dev)
     prepared = prepare(job, training, dev, run)
@@ -140,6 +141,7 @@ def make_bundle(job: TrainJob, training: Mentions, dev: Mentions, check: Check |
         "permissive": job.permissive,
         "dev_of_seen_brands": sum(mention.brand_key in seen for mention in dev),
         "teachers": teachers,
+        "beside": beside,
         "recipe": recipe.model_dump(),
     }
     tokenizer_file = run / "tokenizer" / "tokenizer.json"
@@ -205,6 +207,23 @@ def _teacher(folder: Path, job: TrainJob) -> dict[str, str]:
             " give a bundle that was trained with --licence permissive, or none"
         )
     return teacher.described()
+
+
+def _beside(folder: Path, dev: Mentions) -> dict[str, Any]:
+    bundle = Bundle.load(folder)
+    figures = bundle.figures["dev"]
+    if figures["all"]["mentions"] != len(dev):
+        raise TrainingError(
+            f"--compare-with {folder}: its dev figures are of {figures['all']['mentions']:,} mentions, these of"
+            f" {len(dev):,}; give a bundle that was trained with the same --dev"
+        )
+    return {
+        "name": bundle.name,
+        "version": bundle.version,
+        "sha256": bundle.sha256,
+        "permissive": bundle.permissive,
+        "dev": {part: {"macro_f1": figure["macro_f1"]} for part, figure in figures.items()},
+    }
 
 
 def _table(figures: dict[str, Any]) -> str:

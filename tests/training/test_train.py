@@ -84,6 +84,23 @@ def test_same_seed_same_bundle(job: TrainJob, tmp_path: Path) -> None:
     assert first.read("my order never came", None) == second.read("my order never came", None)
 
 
+def test_card_states_the_figures_of_other_bundles(
+    job: TrainJob, tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    twin = replace(job, dev=SAMPLE / "heldout.csv", permissive=True, out=tmp_path / "permissive")
+    train(twin)
+    train(replace(twin, permissive=False, compared=(twin.out, tiny_bundle)))
+    manifest = json.loads((twin.out / "bundle.json").read_text())
+    card = (twin.out / "MODEL_CARD.md").read_text()
+    permissive, other = manifest["beside"]
+    assert permissive["permissive"]
+    assert not other["permissive"]
+    assert other["dev"]["all"]["macro_f1"] == Bundle.load(tiny_bundle).figures["dev"]["all"]["macro_f1"]
+    assert f"trained with `--licence permissive` | {permissive['dev']['all']['macro_f1']:.3f} |" in card
+    with pytest.raises(TrainingError, match="same --dev"):
+        train(replace(job, compared=(tiny_bundle,)))
+
+
 def test_without_a_dev_file_whole_brands_are_set_aside(job: TrainJob, capsys: pytest.CaptureFixture[str]) -> None:
     assert train(job) == 0
     output = capsys.readouterr()
