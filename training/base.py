@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
 from model.errors import FirstreplyError
@@ -41,8 +42,8 @@ def load_base(base: str, attention_dropout: float = 0.0) -> tuple[PreTrainedMode
             if hasattr(config, name):
                 setattr(config, name, attention_dropout)
         # Plain attention: on a CPU in bfloat16 the fused kernel is slower, as it dispatches small products one by one.
-        encoder = AutoModel.from_pretrained(source, config=config, attn_implementation="eager")
-    except (OSError, ValueError, ImportError) as error:
+        encoder = AutoModel.from_pretrained(source, config=config, attn_implementation="eager", dtype=torch.float32)
+    except (OSError, ValueError, ImportError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise BaseModelError(
             f"base model {base!r}: {reason} Give a hub id that can be reached or a folder with config.json,"

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from data.files import open_writer
-from data.schema import INTENTS, LabelledMention, labelled_to_row
+from data.schema import AUTHOR_FIELDS, INTENTS, LABELLED_FIELDS, LabelledMention, labelled_to_row
 from data.splits import brand_folds
 from model.bundle import MANIFEST
 from model.scorer import Reading, Scorer
@@ -26,8 +26,8 @@ from training.processes import is_main, main_first, say
 from training.train import fingerprint, make_bundle
 
 _METRICS = ("precision", "recall", "f1", "both_classes_f1", "average_precision")
-_FIELDS = ("id", "brand", "brand_key", "source", "stratum", "text", *INTENTS)
-_COLUMNS = {**dict.fromkeys(_FIELDS, str), **dict.fromkeys(INTENTS, int)}
+_FIELDS = LABELLED_FIELDS
+_COLUMNS = dict.fromkeys(_FIELDS, str) | dict.fromkeys(AUTHOR_FIELDS, float) | dict.fromkeys(INTENTS, int)
 _COLUMNS |= {**{f"p_{intent}": float for intent in INTENTS}, "fold": int}
 
 Group = Literal["brand_key", "source", "id"]

@@ -47,13 +47,17 @@ class TrainJob:
         return self.out.with_name(f"{self.out.name}-{suffix}")
 
 
-def check_out(out: Path) -> None:
-    """Refuse, before any work, a place where something else than a bundle would be overwritten.
+def check_out(job: TrainJob) -> None:
+    """Refuse, before any work, places where something else than a bundle or a kept encoder would be overwritten.
 
     Raises:
         TrainingError: ``out`` names no folder, or something else is there.
     """
-    if not out.name or out.name == "..":
-        raise TrainingError(f"--out {out}: name the folder of the new bundle")
-    if out.exists() and not (out / MANIFEST).is_file() and not (out.is_dir() and not any(out.iterdir())):
-        raise TrainingError(f"--out {out} is there and is no bundle; give another folder")
+    if not job.out.name or job.out.name == "..":
+        raise TrainingError(f"--out {job.out}: name the folder of the new bundle")
+    places = [(job.out, MANIFEST, "bundle")]
+    places += [(job.beside("fp32"), MANIFEST, "bundle")] if job.keep_fp32 else []
+    places += [(job.beside("encoder"), "config.json", "encoder")] if job.keep_encoder else []
+    for place, sign, kind in places:
+        if place.exists() and not (place / sign).is_file() and not (place.is_dir() and not any(place.iterdir())):
+            raise TrainingError(f"--out {job.out}: {place} is there and is no {kind}; give another folder")

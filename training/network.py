@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from data.schema import INTENTS
 from model.normalise import MASKS, OTHER, TARGET, URL
-
-HEAD = "intent_head.safetensors"
-"""The head's weights in the folder of a kept encoder."""
 
 _MASK_STARTS = {TARGET: "the company", OTHER: "someone else", URL: "link"}
 """Words whose mean embedding a mask begins with: training then starts from a meaning instead of from noise."""
@@ -103,19 +98,3 @@ def add_masks(encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> N
     with torch.no_grad():
         for mask, start in starts.items():
             table.weight[tokenizer.convert_tokens_to_ids(mask)] = start
-
-
-def save_checkpoint(network: IntentNetwork, tokenizer: PreTrainedTokenizerFast, folder: Path, base_model: str) -> None:
-    """Write the encoder with its tokenizer, as any pre-trained one, and the head beside it."""
-    network.encoder.config.base_model = base_model
-    network.encoder.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    save_file({name: weight.contiguous() for name, weight in network.head.state_dict().items()}, folder / HEAD)
-
-
-def restore_head(network: IntentNetwork, folder: str) -> bool:
-    """Give the network the head that was kept beside its encoder, if one was; whether it was."""
-    file = Path(folder) / HEAD
-    if file.is_file():
-        network.head.load_state_dict(load_file(file))
-    return file.is_file()

@@ -11,10 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import AutoConfig
 
 from data.schema import INTENTS, LabelledMention
-from data.sources import allows_commercial_use
 from model.brands import Brands
 from model.bundle import MANIFEST, Bundle, file_hash
 from model.encoding import Encoder
@@ -24,12 +22,12 @@ from training import calibrate
 from training.base import load_base
 from training.examples import Floats, PadToLongest, labels_of, to_dataset, token_ids
 from training.fit import multiplies_bfloat16
-from training.network import HEAD, IntentNetwork, restore_head, target_id
+from training.kept import RECORD, WEIGHTS, Kept, kept_record, restore_head
+from training.network import IntentNetwork, target_id
 from training.processes import say
 from training.sample import Sample
 
 _BATCH = 64
-_MAX_TOKENS = 96
 
 
 class TeacherError(FirstreplyError):
@@ -44,7 +42,7 @@ class Teacher:
     file: Path
     """What its hash is of: the manifest, or the encoder's weights."""
     sha256: str
-    bundle: Bundle | None
+    made: Bundle | Kept
 
     @classmethod
     def load(cls, folder: Path) -> Teacher:
@@ -53,53 +51,41 @@ class Teacher:
         Raises:
             TeacherError: neither of the two.
             BundleError: a bundle that cannot be used.
+            BaseModelError: a kept encoder that cannot be used.
         """
         if (folder / MANIFEST).is_file():
             bundle = Bundle.load(folder)
             return cls(folder, folder / MANIFEST, bundle.sha256, bundle)
-        if (folder / HEAD).is_file():
-            weights = folder / "model.safetensors"
-            return cls(folder, weights, file_hash(weights), None)
-        raise TeacherError(
-            f"--teacher {folder}: no {MANIFEST} and no {HEAD}; give a bundle or what --keep-encoder kept"
-        )
+        kept = kept_record(folder)
+        if kept is None:
+            raise TeacherError(
+                f"--teacher {folder}: no {MANIFEST} and no {RECORD}; give a bundle or what --keep-encoder kept"
+            )
+        return cls(folder, folder / WEIGHTS, file_hash(folder / WEIGHTS), kept)
 
     def described(self) -> dict[str, str]:
         """How the student's manifest names it."""
-        if self.bundle is None:
-            config = AutoConfig.from_pretrained(self.folder)
-            base = str(getattr(config, "base_model", self.folder.name))
-            return {"name": self.folder.name, "version": "encoder", "base_model": base, "sha256": self.sha256}
-        return {
-            "name": self.bundle.name,
-            "version": self.bundle.version,
-            "base_model": self.bundle.base_model,
-            "sha256": self.sha256,
-        }
-
-    def restricted(self) -> str:
-        """What it was trained on that does not allow commercial use; "" where all of it does."""
-        if self.bundle is None:
-            return "mentions of unknown licence"
-        names = [str(row["name"]) for row in self.bundle.data]
-        return ", ".join(name for name in names if not allows_commercial_use(name))
+        known = {"base_model": self.made.base_model, "sha256": self.sha256}
+        if isinstance(self.made, Bundle):
+            return {"name": self.made.name, "version": self.made.version, **known}
+        return {"name": self.folder.name, "version": "encoder", **known}
 
     def read(self, mentions: Sequence[LabelledMention], dev: Sequence[LabelledMention], brands: Brands) -> Floats:
         """Calibrated probabilities, shape (mentions, intents); a kept encoder is calibrated on ``dev`` first."""
-        if self.bundle is not None:
+        if isinstance(self.made, Bundle):
             readings = Scorer.load(self.folder).read_all((mention.text, mention.target) for mention in mentions)
             return np.array([reading.probabilities for reading in readings])
-        fitted = calibrate.fit(Sample.of(dev, self._logits(dev, brands)))
-        return calibrate.probabilities(fitted.calibration, self._logits(mentions, brands))
+        fitted = calibrate.fit(Sample.of(dev, self._logits(dev, brands, self.made)))
+        return calibrate.probabilities(fitted.calibration, self._logits(mentions, brands, self.made))
 
-    def _logits(self, mentions: Sequence[LabelledMention], brands: Brands) -> Floats:
+    def _logits(self, mentions: Sequence[LabelledMention], brands: Brands, kept: Kept) -> Floats:
         """Logits by torch, in batches of mentions of like length."""
         encoder_network, tokenizer = load_base(str(self.folder))
         network = IntentNetwork(encoder_network, target_id(tokenizer), dropout=0.0).eval()
-        restore_head(network, str(self.folder))
+        restore_head(network, self.folder)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         network.to(device)
-        ids = token_ids(mentions, Encoder.load(self.folder / "tokenizer.json", _MAX_TOKENS), brands)
+        ids = token_ids(mentions, Encoder.load(self.folder / "tokenizer.json", kept.max_tokens), brands)
         examples = to_dataset(ids, labels_of(mentions), [1.0] * len(mentions))
         collate = PadToLongest(tokenizer.pad_token_id or 0)
         order = sorted(range(len(ids)), key=lambda index: len(ids[index]))

@@ -27,8 +27,9 @@ from training.examples import distilled, labels_of, to_dataset, token_ids, varie
 from training.export import QUANTISATION, export_fp32, quantise
 from training.fit import FitInputs, fit, last_checkpoint, make_deterministic, positive_weights, use_bfloat16
 from training.job import TrainingError, TrainJob, check_out
+from training.kept import Kept, keep, kept_record, merged, restore_head, restricted
 from training.mentions import Mentions, brand_keys, provenance, train_and_dev
-from training.network import IntentNetwork, add_masks, restore_head, save_checkpoint, target_id
+from training.network import IntentNetwork, add_masks, target_id
 from training.pretrain import pretrain
 from training.processes import is_main, main_first, process_count, say
 from training.recipe import Recipe
@@ -44,8 +45,7 @@ def train(job: TrainJob, check: Check | None = None) -> int:
 
     ``check`` is tried on the finished bundle; without it, the bundle records no behaviour.
     """
-    for out in (job.out, *([job.beside("fp32")] if job.keep_fp32 and job.out.name else [])):
-        check_out(out)
+    check_out(job)
     figures = make_bundle(job, *train_and_dev(job), check)
     if is_main():
         write_record(job)
@@ -60,8 +60,8 @@ class Prepared:
     network: IntentNetwork
     inputs: FitInputs
     tokenizer: PreTrainedTokenizerFast
-    origin: str
-    """The base model that the encoder comes from, also where it went on from an encoder trained here."""
+    kept: Kept | None
+    """What is known of the base where an earlier run kept it."""
 
 
 def prepare(job: TrainJob, training: Mentions, dev: Mentions, run: Path) -> Prepared:
@@ -101,8 +101,10 @@ def prepare(job: TrainJob, training: Mentions, dev: Mentions, run: Path) -> Prep
     )
     weights = positive_weights(labels, recipe.positive_weight)
     network = IntentNetwork(encoder_network, target_id(tokenizer), recipe.dropout, weights)
-    restore_head(network, recipe.base)
-    return Prepared(network, inputs, tokenizer, str(getattr(encoder_network.config, "base_model", recipe.base)))
+    kept = kept_record(Path(recipe.base))
+    if kept is not None:
+        restore_head(network, Path(recipe.base))
+    return Prepared(network, inputs, tokenizer, kept)
 
 
 def make_bundle(job: TrainJob, training: Mentions, dev: Mentions, check: Check | None = None) -> dict[str, Any]:
@@ -114,8 +116,10 @@ def make_bundle(job: TrainJob, training: Mentions, dev: Mentions, check: Check |
         TrainingError: it is asked to be permissive and a teacher is not.
     """
     brands_file = job.brands or DEFAULT_BRANDS
-    teachers = [_teacher(folder, job) for folder in job.teachers]
-    beside = [_beside(folder, dev) for folder in job.compared]
+    teachers = [Teacher.load(folder) for folder in job.teachers]
+    _check_licences(job, teachers)
+    dev_sha256 = _hash(dev)
+    beside = [_beside(folder, dev_sha256) for folder in job.compared]
     with main_first():
         run = _run_folder(job, training, dev)
     prepared = prepare(job, training, dev, run)
@@ -126,8 +130,13 @@ def make_bundle(job: TrainJob, training: Mentions, dev: Mentions, check: Check |
     fit(network, recipe, prepared.inputs)
     if not is_main():
         return {}
+    origin = prepared.kept.base_model if prepared.kept else recipe.base
+    corpora = merged(
+        provenance(training), prepared.kept.data if prepared.kept else (), *(t.made.data for t in teachers)
+    )
     if job.keep_encoder:
-        save_checkpoint(network, prepared.tokenizer, job.beside("encoder"), prepared.origin)
+        record = Kept(base_model=origin, max_tokens=recipe.max_tokens, data=tuple(corpora))
+        keep(network, prepared.tokenizer, job.beside("encoder"), record)
     say("exporting to ONNX, fusing, quantising")
     export_fp32(network, run / "fp32.onnx")
     quantise(run / "fp32.onnx", run / MODEL)
@@ -135,12 +144,13 @@ def make_bundle(job: TrainJob, training: Mentions, dev: Mentions, check: Check |
     manifest = {
         "name": job.name,
         "version": job.version,
-        "base_model": prepared.origin,
+        "base_model": origin,
         "max_tokens": recipe.max_tokens,
-        "data": provenance(training),
+        "data": corpora,
         "permissive": job.permissive,
+        "dev_sha256": dev_sha256,
         "dev_of_seen_brands": sum(mention.brand_key in seen for mention in dev),
-        "teachers": teachers,
+        "teachers": [teacher.described() for teacher in teachers],
         "beside": beside,
         "recipe": recipe.model_dump(),
     }
@@ -159,7 +169,12 @@ def fingerprint(job: TrainJob, mentions: Sequence[LabelledMention]) -> str:
     """Hash of what decides the weights: recipe, mentions in their order, brands file, teachers, normaliser."""
     brands = Brands.load(job.brands or DEFAULT_BRANDS)
     teachers = [Teacher.load(folder).sha256 for folder in job.teachers]
-    digest = hashlib.sha256(f"{job.recipe.model_dump_json()} {brands.sha256} {teachers} {NORMALISER_VERSION}".encode())
+    settings = f"{job.recipe.model_dump_json()} {brands.sha256} {teachers} {NORMALISER_VERSION} {_hash(mentions)}"
+    return hashlib.sha256(settings.encode()).hexdigest()
+
+
+def _hash(mentions: Sequence[LabelledMention]) -> str:
+    digest = hashlib.sha256()
     for mention in mentions:
         digest.update(mention.model_dump_json().encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
@@ -199,30 +214,31 @@ def _finish(out: Path, parts: Parts, dev: Sequence[LabelledMention], check: Chec
     return figures
 
 
-def _teacher(folder: Path, job: TrainJob) -> dict[str, str]:
-    teacher = Teacher.load(folder)
-    if job.permissive and (restricted := teacher.restricted()):
-        raise TrainingError(
-            f"--licence permissive: the teacher {folder} was trained on {restricted};"
-            " give a bundle that was trained with --licence permissive, or none"
-        )
-    return teacher.described()
+def _check_licences(job: TrainJob, teachers: Sequence[Teacher]) -> None:
+    base = kept_record(Path(job.recipe.base))
+    made = [(f"teacher {teacher.folder}", teacher.made.data) for teacher in teachers]
+    made += [(f"base {job.recipe.base}", base.data)] if base else []
+    for name, data in made:
+        if job.permissive and (names := restricted(data)):
+            raise TrainingError(
+                f"--licence permissive: the {name} was trained on {names};"
+                " give one that was trained with --licence permissive, or none"
+            )
 
 
-def _beside(folder: Path, dev: Mentions) -> dict[str, Any]:
+def _beside(folder: Path, dev_sha256: str) -> dict[str, Any]:
     bundle = Bundle.load(folder)
-    figures = bundle.figures["dev"]
-    if figures["all"]["mentions"] != len(dev):
+    if bundle.dev_sha256 != dev_sha256:
         raise TrainingError(
-            f"--compare-with {folder}: its dev figures are of {figures['all']['mentions']:,} mentions, these of"
-            f" {len(dev):,}; give a bundle that was trained with the same --dev"
+            f"--compare-with {folder}: its figures are of other dev mentions; give a bundle that was trained with the"
+            " same --dev"
         )
     return {
         "name": bundle.name,
         "version": bundle.version,
         "sha256": bundle.sha256,
         "permissive": bundle.permissive,
-        "dev": {part: {"macro_f1": figure["macro_f1"]} for part, figure in figures.items()},
+        "dev": {part: {"macro_f1": figure["macro_f1"]} for part, figure in bundle.figures["dev"].items()},
     }
 
 

@@ -86,3 +86,10 @@ def test_an_encoder_decoder(tiny_base: Path, tmp_path: Path) -> None:
     config = T5Config(vocab_size=2000, d_model=32, d_kv=16, d_ff=64, num_layers=1, num_heads=2)
     with pytest.raises(BaseModelError, match="is an encoder-decoder"):
         load_base(str(_base(config, tiny_base, tmp_path)))
+
+
+def test_a_base_in_half_precision_is_read_in_float32(tiny_base: Path, tmp_path: Path) -> None:
+    encoder, tokenizer = load_base(str(tiny_base))
+    encoder.half().save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    assert next(load_base(str(tmp_path))[0].parameters()).dtype == torch.float32

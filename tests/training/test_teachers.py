@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +14,19 @@ import torch
 from data.files import read_labelled
 from data.schema import INTENTS, LabelledMention
 from model.brands import Brands
+from model.bundle import Bundle
 from model.encoding import Encoder
 from model.scorer import Scorer
 from tests.conftest import SAMPLE
 from training import calibrate
-from training.base import load_base
+from training.base import BaseModelError, load_base
 from training.examples import token_ids
-from training.network import IntentNetwork, add_masks, restore_head, save_checkpoint, target_id
+from training.kept import HEAD, RECORD, Kept, keep, kept_record, restore_head
+from training.network import IntentNetwork, add_masks, target_id
+from training.recipe import load_recipe
 from training.sample import Floats, Sample
 from training.teachers import Teacher, TeacherError, taught
+from training.train import TrainingError, TrainJob, train
 
 BRANDS = Brands.load(SAMPLE / "brands.toml")
 MENTIONS = read_labelled(SAMPLE / "train.csv")[:40]
@@ -35,7 +41,7 @@ def kept(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Int
     network = IntentNetwork(encoder, target_id(tokenizer), dropout=0.1).eval()
     torch.nn.init.normal_(network.head.weight)
     folder = tmp_path_factory.mktemp("kept") / "encoder"
-    save_checkpoint(network, tokenizer, folder, "tiny")
+    keep(network, tokenizer, folder, Kept(base_model="tiny", max_tokens=96, data=()))
     return network, folder
 
 
@@ -59,8 +65,9 @@ def test_a_kept_encoder_reads_as_the_network_it_was(kept: tuple[IntentNetwork, P
 def test_a_base_without_a_kept_head_begins_with_a_new_one(kept: tuple[IntentNetwork, Path], tiny_base: Path) -> None:
     network, folder = kept
     other = IntentNetwork(load_base(str(folder))[0], network.target_id, dropout=0.1)
-    assert not restore_head(other, str(tiny_base))
-    assert restore_head(other, str(folder))
+    assert kept_record(tiny_base) is None
+    assert kept_record(folder) == Kept(base_model="tiny", max_tokens=96, data=())
+    restore_head(other, folder)
     assert torch.equal(other.head.weight, network.head.weight)
 
 
@@ -79,3 +86,33 @@ def test_teachers_are_averaged_and_not_asked_twice(
 def test_what_is_no_teacher_is_said(tmp_path: Path) -> None:
     with pytest.raises(TeacherError, match="give a bundle or what --keep-encoder kept"):
         Teacher.load(tmp_path)
+
+
+def test_what_an_encoder_learnt_from_goes_on_with_it(
+    kept: tuple[IntentNetwork, Path], tiny_base: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "encoder"
+    shutil.copytree(kept[1], folder)
+    learnt = {"name": "airline", "mentions": 7, "licence": "CC BY-NC-SA 4.0", "title": "Airlines"}
+    (folder / RECORD).write_text(Kept(base_model="tiny", max_tokens=96, data=(learnt,)).model_dump_json())
+    recipe = load_recipe(None, base=str(folder), epochs=1, precision="float32")
+    job = TrainJob(train=(SAMPLE / "train.csv",), out=tmp_path / "bundle", recipe=recipe, keep_encoder=True)
+    train(job)
+    assert [row["name"] for row in Bundle.load(job.out).data] == ["sample", "airline"]
+    assert Bundle.load(job.out).base_model == "tiny"
+    further = kept_record(tmp_path / "bundle-encoder")
+    assert further is not None
+    assert [row["name"] for row in further.data] == ["sample", "airline"]
+    with pytest.raises(TrainingError, match=f"the base {folder} was trained on airline"):
+        train(replace(job, permissive=True))
+    taught_by = load_recipe(None, base=str(tiny_base), epochs=1, precision="float32")
+    with pytest.raises(TrainingError, match=f"the teacher {folder} was trained on airline"):
+        train(replace(job, permissive=True, recipe=taught_by, teachers=(folder,)))
+
+
+def test_a_damaged_head_is_said(kept: tuple[IntentNetwork, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "encoder"
+    shutil.copytree(kept[1], folder)
+    (folder / HEAD).write_bytes(b"x")
+    with pytest.raises(BaseModelError, match="keep the encoder again"):
+        restore_head(kept[0], folder)

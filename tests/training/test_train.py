@@ -213,7 +213,7 @@ def test_a_student_learns_from_a_teacher_where_no_label_is_known(
         mention.model_copy(update={"labels": (None,) * len(INTENTS)}) for mention in read_labelled(SAMPLE / "train.csv")
     ]
     write_labelled(tmp_path / "hidden.csv", hidden)
-    recipe = load_recipe(None, base=str(tiny_base), epochs=8, learning_rate=5e-3, precision="float32")
+    recipe = load_recipe(None, base=str(tiny_base), epochs=16, learning_rate=5e-3, precision="float32")
     student = TrainJob(
         train=(tmp_path / "hidden.csv",),
         dev=SAMPLE / "heldout.csv",
