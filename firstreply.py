@@ -352,9 +352,7 @@ def _parser() -> argparse.ArgumentParser:
     instead.add_argument(
         "--reproduce", type=Path, metavar="RUN_JSON", help="make the bundle of this BUNDLE-run.json again and compare"
     )
-    train.add_argument(
-        "--group", choices=("brand_key", "source", "id"), help="what no fold divides (default brand_key)"
-    )
+    train.add_argument("--group", choices=_GROUPS, help="what no fold divides (default brand_key)")
     train.add_argument("--out-of-fold", choices=("csv", "parquet"), help="format of its predictions (default csv)")
 
     calibrate = _command(

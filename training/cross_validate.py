@@ -31,6 +31,7 @@ _COLUMNS = dict.fromkeys(_FIELDS, str) | dict.fromkeys(AUTHOR_FIELDS, float) | d
 _COLUMNS |= {**{f"p_{intent}": float for intent in INTENTS}, "fold": int}
 
 Group = Literal["brand_key", "source", "id"]
+_GROUPS: dict[Group, str] = {"brand_key": "brands", "source": "sources", "id": "mentions"}
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,7 @@ def _write(
     }
     (job.out / "cross-validation.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     say(f"out-of-fold predictions written to {predictions}")
-    print("\n\n".join(_table(name, part, plan.folds) for name, part in summary.items()))
+    print("\n\n".join(_table(name, part, plan) for name, part in summary.items()))
 
 
 def _spread(values: Sequence[float]) -> dict[str, float] | None:
@@ -180,12 +181,13 @@ def _spread(values: Sequence[float]) -> dict[str, float] | None:
     return {"mean": round(float(np.mean(values)), 4), "sd": round(sd, 4)}
 
 
-def _table(name: str, part: dict[str, Any], folds: int) -> str:
+def _table(name: str, part: dict[str, Any], plan: CrossValidation) -> str:
     def cells(spreads: Sequence[dict[str, float] | None]) -> str:
         shown = ["" if spread is None else "{mean:.3f} ± {sd:.3f}".format(**spread) for spread in spreads]
         return "".join(f"{cell:>16}" for cell in shown)
 
-    lines = [f"left-out brands, {name}: {part['mentions']:,} mentions, mean ± standard deviation of {folds} folds"]
+    measured = f"left-out {_GROUPS[plan.group]}, {name}: {part['mentions']:,} mentions"
+    lines = [f"{measured}, mean ± standard deviation of {plan.folds} folds"]
     lines.append(f"{'intent':<18}{'precision':>16}{'recall':>16}{'F1':>16}{'both classes':>16}{'AP':>16}{'support':>9}")
     for intent, row in part["intents"].items():
         lines.append(f"{intent:<18}{cells([row[metric] for metric in _METRICS])}{row['support']:>9}")

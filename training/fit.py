@@ -35,6 +35,7 @@ from training.job import TrainingError
 from training.network import IntentNetwork
 from training.processes import LONGEST_WAIT, process_count
 from training.recipe import Recipe
+from training.tracking import tensorboard_logs
 
 _LOGS_AN_EPOCH = 20
 _LAYER = re.compile(r"\.(?:layer|layers|h|block)\.(\d+)\.")
@@ -53,6 +54,8 @@ class FitInputs:
     """Tracker that gets the loss and the dev figures (``training.tracking``)."""
     run_name: str = ""
     """What the tracker calls the run."""
+    logs: Path | None = None
+    """Folder of the tracker's files, if it is one that writes any."""
     on_epoch: Callable[[int, float], None] | None = None
     """Called with the epoch, from 1, and its dev macro average precision; what it raises ends the training."""
 
@@ -65,8 +68,14 @@ def make_deterministic() -> None:
     setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010 - torch makes it a property
 
 
-def fit(network: IntentNetwork, recipe: Recipe, inputs: FitInputs) -> float:
-    """Train in place and leave the weights of the best epoch; returns its dev macro average precision.
+def training_arguments(recipe: Recipe, run: Path, steps: int, **others: Any) -> TrainingArguments:
+    """What fine-tuning and pre-training have in common, and ``others``, which only one of them has.
+
+    Args:
+        recipe: its batch is shared out among the processes; its precision and seed hold.
+        run: folder of checkpoints.
+        steps: how many the training takes about, for the warm-up.
+        **others: settings of ``TrainingArguments``, the epochs and the rate among them.
 
     Raises:
         TrainingError: the batch cannot be shared out evenly among the processes.
@@ -77,23 +86,42 @@ def fit(network: IntentNetwork, recipe: Recipe, inputs: FitInputs) -> float:
             f"batch_size {recipe.batch_size} cannot be shared out among {processes} processes;"
             f" give a recipe with a multiple of {processes}"
         )
-    batches = max(1, round(len(inputs.train) / recipe.batch_size))
-    steps = max(1, round(len(inputs.train) / recipe.batch_size * recipe.epochs))
     bfloat16 = use_bfloat16(recipe)
     # The recipe decides, and not what accelerate's launcher was configured with.
     os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16" if bfloat16 else "no"
     arguments = TrainingArguments(
-        output_dir=str(inputs.run.resolve()),
-        num_train_epochs=recipe.epochs,
+        output_dir=str(run.resolve()),
         per_device_train_batch_size=recipe.batch_size // processes,
-        per_device_eval_batch_size=64,
-        warmup_steps=round(steps * recipe.warmup),
-        learning_rate=recipe.learning_rate,
+        warmup_steps=round(max(1, steps) * recipe.warmup),
         weight_decay=recipe.weight_decay,
         bf16=bfloat16,
         use_cpu=not torch.cuda.is_available(),
         dataloader_pin_memory=torch.cuda.is_available(),
         train_sampling_strategy="group_by_length",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        seed=recipe.seed,
+        ddp_timeout=round(LONGEST_WAIT.total_seconds()),
+        **others,
+    )
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # several GPUs are for accelerate's launcher; DataParallel is slower
+    return arguments
+
+
+def fit(network: IntentNetwork, recipe: Recipe, inputs: FitInputs) -> float:
+    """Train in place and leave the weights of the best epoch; returns its dev macro average precision.
+
+    Raises:
+        TrainingError: the batch cannot be shared out evenly among the processes.
+    """
+    batches = len(inputs.train) / recipe.batch_size
+    arguments = training_arguments(
+        recipe,
+        inputs.run,
+        round(batches * recipe.epochs),
+        num_train_epochs=recipe.epochs,
+        learning_rate=recipe.learning_rate,
+        per_device_eval_batch_size=64,
         eval_strategy="epoch",
         save_strategy="epoch",
         save_total_limit=2,
@@ -102,25 +130,21 @@ def fit(network: IntentNetwork, recipe: Recipe, inputs: FitInputs) -> float:
         metric_for_best_model="macro_ap",
         greater_is_better=True,
         logging_strategy="steps" if inputs.report_to else "no",
-        logging_steps=max(1, batches // _LOGS_AN_EPOCH),
+        logging_steps=max(1, round(batches) // _LOGS_AN_EPOCH),
         run_name=inputs.run_name or None,
-        disable_tqdm=True,
         report_to=inputs.report_to or "none",
-        remove_unused_columns=False,
         label_names=["labels"],
-        seed=recipe.seed,
-        ddp_timeout=round(LONGEST_WAIT.total_seconds()),
     )
-    arguments._n_gpu = min(arguments.n_gpu, 1)  # several GPUs are for accelerate's launcher; DataParallel is slower
-    trainer = _LayerwiseTrainer(
-        model=network,
-        args=arguments,
-        train_dataset=inputs.train,
-        eval_dataset=inputs.dev,
-        data_collator=PadToLongest(inputs.padding_id),
-        compute_metrics=_dev_figures,
-        callbacks=[EarlyStoppingCallback(recipe.patience), Progress(inputs.on_epoch)],
-    )
+    with tensorboard_logs(inputs.logs):
+        trainer = _LayerwiseTrainer(
+            model=network,
+            args=arguments,
+            train_dataset=inputs.train,
+            eval_dataset=inputs.dev,
+            data_collator=PadToLongest(inputs.padding_id),
+            compute_metrics=_dev_figures,
+            callbacks=[EarlyStoppingCallback(recipe.patience), Progress(inputs.on_epoch)],
+        )
     trainer.recipe = recipe
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=last_checkpoint(inputs.run))

@@ -19,7 +19,7 @@ from training.job import TrainingError, TrainJob
 from training.processes import say
 
 _DEV_SHARE = 0.15
-"""Share of the mentions, by whole brands, that is set aside where no dev file is given."""
+"""Share of the labelled mentions, by whole brands, that is set aside where no dev file is given."""
 _FEWEST_EXAMPLES = 20
 
 Mentions = list[LabelledMention]
@@ -59,10 +59,18 @@ def training_mentions(job: TrainJob) -> Mentions:
 
 
 def set_aside(mentions: Sequence[LabelledMention], seed: int, group: str = "brand_key") -> tuple[Mentions, Mentions]:
-    """Mentions to train on, and those of some brands (or other groups) as dev; no text stands, even nearly, on both."""
-    part = split_by_brand([getattr(mention, group) for mention in mentions], [1 - _DEV_SHARE, _DEV_SHARE], seed)
-    dev = [mention for mention, which in zip(mentions, part, strict=True) if which == 1 and mention.is_labelled]
-    return without([mention for mention, which in zip(mentions, part, strict=True) if which == 0], dev), dev
+    """Mentions to train on, and the labelled ones of some brands (or other groups) as dev.
+
+    No text stands, even nearly, on both sides. What is not labelled of the brands of dev is on neither.
+    """
+    keys: list[str] = [getattr(mention, group) for mention in mentions if mention.is_labelled]
+    part = split_by_brand(keys, [1 - _DEV_SHARE, _DEV_SHARE], seed)
+    apart = {key for key, which in zip(keys, part, strict=True) if which == 1}
+    dev = [mention for mention in mentions if mention.is_labelled and getattr(mention, group) in apart]
+    training = [mention for mention in mentions if getattr(mention, group) not in apart]
+    if leaving := len(mentions) - len(training) - len(dev):
+        say(f"{leaving:,} mentions without a label are left out: what they are about is set aside as dev")
+    return without(training, dev), dev
 
 
 def without(mentions: Mentions, others: Mentions) -> Mentions:

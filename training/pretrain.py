@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from datasets import Dataset
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerFast, PrinterCallback, Trainer, TrainingArguments
+from transformers import PreTrainedModel, PreTrainedTokenizerFast, PrinterCallback, Trainer
 
 from training.base import BaseModelError
-from training.fit import Progress, last_checkpoint, use_bfloat16
+from training.fit import Progress, last_checkpoint, training_arguments
+from training.processes import say
 from training.recipe import Recipe
 
 _SHARE = 0.15
@@ -82,27 +83,22 @@ def pretrain(
     recipe: Recipe,
     run: Path,
 ) -> None:
-    """Train ``encoder`` in place on the token ids of mentions; resumes from the last checkpoint in ``run``."""
-    steps = max(1, round(len(ids) / recipe.batch_size * recipe.pretraining_epochs))
-    arguments = TrainingArguments(
-        output_dir=str(run.resolve()),
+    """Train ``encoder`` in place on the token ids of mentions; resumes from the last checkpoint in ``run``.
+
+    Raises:
+        TrainingError: the batch cannot be shared out evenly among the processes.
+    """
+    arguments = training_arguments(
+        recipe,
+        run,
+        round(len(ids) / recipe.batch_size * recipe.pretraining_epochs),
         num_train_epochs=recipe.pretraining_epochs,
-        per_device_train_batch_size=recipe.batch_size,
-        warmup_steps=round(steps * recipe.warmup),
         learning_rate=recipe.pretraining_rate,
-        weight_decay=recipe.weight_decay,
-        bf16=use_bfloat16(recipe),
-        use_cpu=not torch.cuda.is_available(),
-        dataloader_pin_memory=torch.cuda.is_available(),
-        train_sampling_strategy="group_by_length",
         save_strategy="steps",
         save_steps=500,
         save_total_limit=1,
         logging_strategy="no",
-        disable_tqdm=True,
         report_to="none",
-        remove_unused_columns=False,
-        seed=recipe.seed,
     )
     examples = Dataset.from_dict({"input_ids": list(ids), "length": [len(item) for item in ids]})
     trainer = Trainer(
@@ -113,4 +109,7 @@ def pretrain(
         callbacks=[Progress()],
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=last_checkpoint(run))
+    checkpoint = last_checkpoint(run)
+    say(f"pre-training for {recipe.pretraining_epochs:g} epochs{f', from {checkpoint}' if checkpoint else ''}")
+    trainer.train(resume_from_checkpoint=checkpoint)
+    say(f"pre-trained for {trainer.state.global_step:,} steps")

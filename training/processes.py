@@ -31,11 +31,6 @@ def is_main() -> bool:
     return bool(_state().is_main_process)
 
 
-def wait() -> None:
-    """Wait until every process is here."""
-    _state().wait_for_everyone()
-
-
 @contextmanager
 def main_first() -> Iterator[None]:
     """What is inside, the main process does before the others begin it, so that they find what it wrote."""

@@ -15,6 +15,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from transformers import AutoConfig
 
+from model.brands import DEFAULT_BRANDS
 from model.bundle import BRANDS, CARD, MANIFEST, MODEL, TOKENIZER, file_hash
 from model.errors import FileError
 from training.base import base_source
@@ -83,7 +84,7 @@ def facts(job: TrainJob) -> dict[str, str]:
     found: dict[str, Any] = {
         "python": platform.python_version(),
         **{name: version(name) for name in _PACKAGES},
-        "firstreply's code": _hash_of(sorted(path for part in ("data", "model", "training") for path in _code(part))),
+        "firstreply's code": code_hash(),
         "machine": platform.machine(),
         "CPU instructions": torch.backends.cpu.get_cpu_capability(),
         "device": torch.cuda.get_device_name() if cuda else "cpu",
@@ -92,7 +93,7 @@ def facts(job: TrainJob) -> dict[str, str]:
         "precision": "bfloat16" if use_bfloat16(job.recipe) else "float32",
         "base": _base_state(job.recipe.base),
     }
-    inputs = [*job.train, *(path for path in (job.dev, job.brands) if path is not None)]
+    inputs = [*job.train, *([job.dev] if job.dev else []), job.brands or DEFAULT_BRANDS]
     inputs += [Teacher.load(folder).file for folder in job.teachers]
     inputs += [folder / MANIFEST for folder in job.compared]
     try:
@@ -100,6 +101,14 @@ def facts(job: TrainJob) -> dict[str, str]:
     except OSError as error:
         raise FileError(f"{error.filename}: {(error.strerror or str(error)).lower()}") from None
     return {name: str(value) for name, value in found.items()}
+
+
+def code_hash(root: Path = _ROOT) -> str:
+    """Hash of the modules and tables that decide, or write themselves into, a bundle."""
+    parts = ("data", "eval", "model", "training")
+    return _hash_of(
+        sorted(path for part in parts for kind in ("py", "toml") for path in (root / part).rglob(f"*.{kind}"))
+    )
 
 
 def bundle_files(folder: Path) -> dict[str, str]:
@@ -126,10 +135,6 @@ def _absolute(job: TrainJob) -> TrainJob:
         teachers=tuple(folder.resolve() for folder in job.teachers),
         compared=tuple(folder.resolve() for folder in job.compared),
     )
-
-
-def _code(part: str) -> Iterable[Path]:
-    return (_ROOT / part).rglob("*.py")
 
 
 def _hash_of(paths: Iterable[Path]) -> str:

@@ -1,7 +1,8 @@
 """``firstreply train --sweep TRIALS``: looks for a better recipe with Optuna, and writes the best one as TOML.
 
 A trial is fitted like any bundle and judged by its macro average precision on dev brands; nothing is exported. Every
-trial looks at the same dev mentions, so measure the winner on others (``firstreply evaluate``).
+trial looks at the same dev mentions, so measure the winner on others (``firstreply evaluate``). Pre-training, where the
+recipe asks for it, is the same for all trials and runs once.
 """
 
 from __future__ import annotations
@@ -51,13 +52,15 @@ def sweep(job: TrainJob, trials: int) -> int:
     training, dev = train_and_dev(job)
     study = _study(job, fingerprint(job, [*training, *dev]))
     done = _ended(study)
+    shared = job.out / "shared"  # tokenizer, what teachers said, pre-training: the same for every trial
     say(f"{done} of {trials} trials are done" if done else f"{trials} trials, the first with the recipe as it is")
 
     def objective(trial: Trial) -> float:
         tried = replace(job, recipe=suggested(trial, job.recipe))
         say(f"trial {trial.number}: {json.dumps(trial.params)}")
         run = job.out / f"trial-{trial.number}"
-        prepared = prepare(tried, training, dev, job.out)
+        prepared = prepare(tried, training, dev, shared)
+        inputs = replace(prepared.inputs, run=run, run_name=f"{job.name}-{run.name}", logs=job.out / f"{run.name}-logs")
 
         def on_epoch(epoch: int, figure: float) -> None:
             trial.report(figure, epoch)
@@ -66,13 +69,14 @@ def sweep(job: TrainJob, trials: int) -> int:
                 raise optuna.TrialPruned
 
         try:
-            return fit(prepared.network, tried.recipe, replace(prepared.inputs, run=run, on_epoch=on_epoch))
+            return fit(prepared.network, tried.recipe, replace(inputs, on_epoch=on_epoch))
         finally:
             shutil.rmtree(run, ignore_errors=True)
 
     if done < trials:
+        shared.mkdir(exist_ok=True)
         study.optimize(objective, n_trials=trials - done)
-        shutil.rmtree(job.out / "tokenizer")
+    shutil.rmtree(shared, ignore_errors=True)
     best = study.best_trial
     about = f"the best of {_ended(study)} trials, dev macro average precision {study.best_value:.4f}"
     file = job.out / BEST
@@ -84,19 +88,26 @@ def sweep(job: TrainJob, trials: int) -> int:
 
 
 def suggested(trial: Trial, recipe: Recipe) -> Recipe:
-    """The trial's recipe: rates from a fifth to five times the recipe's, epochs from half to twice, and the like."""
+    """The trial's recipe: rates from a fifth to five times the recipe's, epochs from half to twice, and the like.
+
+    With pre-training, its ``batch_size`` and ``weight_decay`` stay: they are those of pre-training too.
+    """
     rate, epochs, batch = recipe.learning_rate, recipe.epochs, recipe.batch_size
     changes: dict[str, Any] = {
-        "learning_rate": trial.suggest_float("learning_rate", rate / 5, min(rate * 5, 0.5), log=True),
-        "epochs": trial.suggest_int("epochs", max(1, round(epochs / 2)), max(1, round(epochs * 2))),
-        "batch_size": trial.suggest_categorical("batch_size", sorted({max(1, batch // 2), batch, batch * 2})),
-        "head_rate": trial.suggest_float("head_rate", 1.0, max(30.0, recipe.head_rate), log=True),
+        "learning_rate": trial.suggest_float("learning_rate", rate / 5, max(rate, min(rate * 5, 0.5)), log=True),
+        "epochs": trial.suggest_int("epochs", max(1, round(epochs / 2)), min(100, max(1, round(epochs * 2)))),
+        "head_rate": trial.suggest_float(
+            "head_rate", min(1.0, recipe.head_rate), max(30.0, recipe.head_rate), log=True
+        ),
         "layer_decay": trial.suggest_float("layer_decay", min(0.7, recipe.layer_decay), 1.0),
-        "weight_decay": trial.suggest_float("weight_decay", 0.0, max(0.1, recipe.weight_decay)),
         "dropout": trial.suggest_float("dropout", 0.0, max(0.3, recipe.dropout)),
         "positive_weight": trial.suggest_float("positive_weight", 0.0, 1.0),
     }
-    return recipe.model_copy(update=changes)
+    if not recipe.pretraining_epochs:
+        sizes = sorted({max(1, batch // 2), batch, batch * 2})
+        changes["batch_size"] = trial.suggest_categorical("batch_size", sizes)
+        changes["weight_decay"] = trial.suggest_float("weight_decay", 0.0, max(0.1, recipe.weight_decay))
+    return Recipe.model_validate(recipe.model_dump() | changes)
 
 
 def _study(job: TrainJob, digest: str) -> optuna.Study:
@@ -113,11 +124,15 @@ def _study(job: TrainJob, digest: str) -> optuna.Study:
     if study.user_attrs.setdefault("job", digest) != digest:
         raise TrainingError(f"--out {job.out} holds a sweep of another recipe or other mentions; give another folder")
     study.set_user_attr("job", digest)
+    for killed in study.get_trials(states=(TrialState.RUNNING,)):
+        study.tell(killed.number, state=TrialState.FAIL)
+        shutil.rmtree(job.out / f"trial-{killed.number}", ignore_errors=True)
     # A sampler that begins anew with the same seed would propose again what it proposed before the stop.
     study.sampler = optuna.samplers.TPESampler(seed=(job.recipe.seed + len(study.trials)) % 2**32)
     study.pruner = optuna.pruners.MedianPruner(n_startup_trials=_UNPRUNED_TRIALS)
-    own = job.recipe.model_dump(include=set(_TUNED)) | {"epochs": max(1, round(job.recipe.epochs))}
-    study.enqueue_trial(own, skip_if_exists=True)
+    if not study.get_trials(states=(TrialState.WAITING, TrialState.COMPLETE, TrialState.PRUNED)):
+        own = job.recipe.model_dump(include=set(_TUNED)) | {"epochs": max(1, round(job.recipe.epochs))}
+        study.enqueue_trial(own)
     return study
 
 

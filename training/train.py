@@ -35,7 +35,7 @@ from training.processes import is_main, main_first, process_count, say
 from training.recipe import Recipe
 from training.record import write_record
 from training.teachers import Teacher, taught
-from training.tracking import prepare_tracker
+from training.tracking import check_tracker
 
 __all__ = ["Prepared", "TrainJob", "TrainingError", "fingerprint", "make_bundle", "prepare", "train"]
 
@@ -69,7 +69,7 @@ def prepare(job: TrainJob, training: Mentions, dev: Mentions, run: Path) -> Prep
     recipe = job.recipe
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
-    prepare_tracker(job.report_to, job.beside("logs"))
+    check_tracker(job.report_to)
     make_deterministic()
     set_seed(recipe.seed)
     encoder_network, tokenizer = load_base(recipe.base, recipe.attention_dropout)
@@ -84,8 +84,8 @@ def prepare(job: TrainJob, training: Mentions, dev: Mentions, run: Path) -> Prep
     encoder = Encoder.load(run / "tokenizer" / "tokenizer.json", recipe.max_tokens)
     say(f"reading {len(training):,} train and {len(dev):,} dev mentions")
     if recipe.pretraining_epochs and last_checkpoint(run) is None:
-        say(f"pre-training for {recipe.pretraining_epochs:g} epochs")
         pretrain(encoder_network, tokenizer, token_ids(training, encoder, brands), recipe, run / "pretraining")
+        set_seed(recipe.seed)  # the head begins the same where pre-training was found finished
     if guesses is None:
         training = [mention for mention in training if mention.is_labelled]
     labels = labels_of(training)
@@ -98,6 +98,7 @@ def prepare(job: TrainJob, training: Mentions, dev: Mentions, run: Path) -> Prep
         run=run,
         report_to=job.report_to,
         run_name=job.name,
+        logs=job.beside("logs"),
     )
     weights = positive_weights(labels, recipe.positive_weight)
     network = IntentNetwork(encoder_network, target_id(tokenizer), recipe.dropout, weights)

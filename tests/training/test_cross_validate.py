@@ -92,7 +92,7 @@ def test_folds_of_mentions_divide_brands_but_no_mention(
     for row in rows:
         folds[row["brand_key"]].add(row["fold"])
     assert any(len(its) == 2 for its in folds.values())
-    assert "both classes" in capsys.readouterr().out
+    assert "left-out mentions, all: 429 mentions" in capsys.readouterr().out
 
 
 def test_stopped_run_keeps_its_finished_folds(cv: Path, command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -133,6 +133,29 @@ def test_a_text_about_two_brands_is_on_one_side_only() -> None:
     for seed in range(5):
         training, dev = set_aside([*both, *mentions], seed)
         assert not drop_occurring(training, dev)[1]
+
+
+def test_dev_is_a_share_of_the_labelled_and_says_what_else_leaves(capsys: pytest.CaptureFixture[str]) -> None:
+    """Brands of which most mentions, or all, have no label do not fill dev."""
+    mentions = [
+        LabelledMention(
+            id=f"{brand}-{number}",
+            text=f"words {number} times {brand} about nothing else",
+            brand_key=f"brand{brand}",
+            labels=(1, 0, 0, 0, 0) if number < 10 and brand < 20 else (None,) * 5,
+        )
+        for brand in range(24)
+        for number in range(10 + 20 * (brand % 4))
+    ]
+    training, dev = set_aside(mentions, 0)
+    assert len(dev) == 30
+    assert all(mention.is_labelled for mention in dev)
+    apart = {mention.brand_key for mention in dev}
+    assert not apart & {mention.brand_key for mention in training}
+    assert {f"brand{brand}" for brand in range(20, 24)}.isdisjoint(apart)
+    gone = sum(mention.brand_key in apart for mention in mentions) - 30
+    assert gone > 0
+    assert f"{gone} mentions without a label are left out" in capsys.readouterr().err
 
 
 def test_summary_skips_folds_without_a_positive() -> None:

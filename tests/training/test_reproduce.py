@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -12,9 +13,10 @@ import pytest
 
 from data.schema import FileError
 from eval.behaviour import check_bundle
+from model.brands import DEFAULT_BRANDS
 from training.job import TrainJob
 from training.recipe import load_recipe
-from training.record import differences, read_record
+from training.record import code_hash, differences, facts, read_record
 from training.reproduce import reproduce
 from training.train import train
 
@@ -46,6 +48,20 @@ def test_a_bundle_is_made_again_bit_by_bit(tiny_base: Path, tmp_path: Path, caps
     assert "not identical: model.onnx" in shown
     assert f"{tmp_path / 'train.csv'}: " in shown
     assert "torch" not in shown
+
+
+@pytest.mark.parametrize("changed", ["data/a.py", "eval/behaviour.toml", "model/a.py", "training/recipes/quick.toml"])
+def test_code_and_tables_of_every_package_count(tmp_path: Path, changed: str) -> None:
+    (tmp_path / changed).parent.mkdir(parents=True)
+    (tmp_path / changed).write_text("1")
+    before = code_hash(tmp_path)
+    (tmp_path / changed).write_text("2")
+    assert code_hash(tmp_path) != before
+
+
+def test_the_brands_file_that_comes_along_is_a_fact(tiny_base: Path, tmp_path: Path) -> None:
+    job = TrainJob(train=(SAMPLE / "train.csv",), out=tmp_path, recipe=load_recipe(None, base=str(tiny_base)))
+    assert facts(job)[str(DEFAULT_BRANDS.resolve())] == hashlib.sha256(DEFAULT_BRANDS.read_bytes()).hexdigest()
 
 
 def test_differences_name_both_values() -> None:
