@@ -25,10 +25,9 @@ def planted() -> tuple[list[LabelledMention], list[list[float]]]:
         if number in PLANTED:
             likely = 0.99 - number / 10_000 if truth else 0.01
         label = int(truth != (number in PLANTED))
+        row = {"id": str(number), "text": f"post {number}", "source": "own" if number % 2 else ""}
         labels = (None, None, label, 1 if number < 5 else None, None)
-        mentions.append(
-            LabelledMention(id=str(number), text=f"post {number}", source="own" if number % 2 else "", labels=labels)
-        )
+        mentions.append(LabelledMention.model_validate({**row, "labels": labels}))
         probabilities.append([0.5, 0.5, likely, 0.01, 0.5])
     return mentions, probabilities
 
