@@ -20,6 +20,10 @@ from data.schema import INTENTS, FileError, LabelledMention, brand_key
 from data.sources import SOURCES, Source, allows_commercial_use, read_corpora, read_published
 from data.splits import split_by_brand
 
+_FEWEST_COMMON = 30
+"""Mentions of a corpus that we label too, below which its labels are not judged by ours."""
+_LEAST_ALIKE = 0.9
+
 
 @dataclass(frozen=True)
 class BuildJob:
@@ -45,8 +49,9 @@ class BuildJob:
     at_most: int | None = None
     """Of each corpus, mentions that we did not label to take, drawn by ``seed``; None: all."""
     least_agreement: float | None = None
-    """Cohen's kappa with our labels below which a corpus's labels of an intent are taken for unknown; an intent of
-    which the corpus and we share no mention is kept. None: all are kept."""
+    """Cohen's kappa with our labels below which a corpus's labels of an intent are taken for unknown. Where one side
+    never varies there is no kappa: then 90% of the labels must be alike. Below 30 common mentions nothing is judged and
+    the labels are kept. None: all are kept."""
     permissive: bool = False
     """Leave out mentions of corpora whose licence does not allow commercial use."""
     labels: Path = LABELS
@@ -149,17 +154,23 @@ def _corpus_only(job: BuildJob, mentions: list[LabelledMention], join: Join) -> 
 
 
 def _distrusted(job: BuildJob, agreement: Agreement | None) -> bool:
-    if job.least_agreement is None or agreement is None:
+    if job.least_agreement is None or agreement is None or agreement.mentions < _FEWEST_COMMON:
         return False
-    return agreement.kappa is None or agreement.kappa < job.least_agreement
+    if agreement.kappa is None:
+        return agreement.share < _LEAST_ALIKE
+    return agreement.kappa < job.least_agreement
 
 
 def _agreement_line(job: BuildJob, join: Join) -> str:
     return ", ".join(
-        f"{intent} {'–' if agreement.kappa is None else format(agreement.kappa, '.2f')} of {agreement.mentions}"
+        f"{intent} {_agreed(agreement)} of {agreement.mentions}"
         + (" (not taken)" if _distrusted(job, agreement) else "")
         for intent, agreement in join.agreements.items()
     )
+
+
+def _agreed(agreement: Agreement) -> str:
+    return f"– ({agreement.share:.2f} alike)" if agreement.kappa is None else f"{agreement.kappa:.2f}"
 
 
 def _for_other_targets(
