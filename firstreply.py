@@ -145,9 +145,10 @@ def _check_train(options: argparse.Namespace) -> None:
 
 
 def _calibrate(options: argparse.Namespace) -> int:
+    from eval.behaviour import check_bundle
     from training.recalibrate import CalibrateJob, calibrate
 
-    return calibrate(CalibrateJob(bundle=options.bundle, data=tuple(options.data), out=options.out))
+    return calibrate(CalibrateJob(bundle=options.bundle, data=tuple(options.data), out=options.out), check_bundle)
 
 
 def _evaluate(options: argparse.Namespace) -> int:
@@ -398,7 +399,11 @@ def _parser() -> argparse.ArgumentParser:
         "--at-most", type=_count, metavar="N", help="mentions of a corpus that we did not label (default: all)"
     )
     build.add_argument(
-        "--least-agreement", type=_share, metavar="KAPPA", help="leave out a corpus's labels that agree less with ours"
+        "--least-agreement",
+        type=_share,
+        metavar="KAPPA",
+        help="leave out a corpus's labels of an intent that agree less with ours (Cohen's kappa; where one side never"
+        " varies, less than 90%% alike); below 30 common mentions they are kept",
     )
     build.add_argument("--out", type=Path, required=True, metavar="FILE", help="training file to write")
     build.add_argument("--dev", type=Path, metavar="FILE", help="dev file to write; its brands stay out of the other")

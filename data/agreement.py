@@ -27,6 +27,11 @@ class Agreement:
         return self.both + self.theirs + self.ours + self.neither
 
     @property
+    def share(self) -> float:
+        """Share of these mentions that both label alike, 0 to 1."""
+        return (self.both + self.neither) / self.mentions
+
+    @property
     def kappa(self) -> float | None:
         """Cohen's kappa (1960), -1 to 1: agreement beyond chance. None where one side never varies."""
         total = self.mentions

@@ -20,6 +20,10 @@ from data.schema import INTENTS, FileError, LabelledMention, brand_key
 from data.sources import SOURCES, Source, allows_commercial_use, read_corpora, read_published
 from data.splits import split_by_brand
 
+_FEWEST_COMMON = 30
+"""Mentions of a corpus that we label too, below which its labels are not judged by ours."""
+_LEAST_ALIKE = 0.9
+
 
 @dataclass(frozen=True)
 class BuildJob:
@@ -45,8 +49,9 @@ class BuildJob:
     at_most: int | None = None
     """Of each corpus, mentions that we did not label to take, drawn by ``seed``; None: all."""
     least_agreement: float | None = None
-    """Cohen's kappa with our labels below which a corpus's labels of an intent are taken for unknown; an intent of
-    which the corpus and we share no mention is kept. None: all are kept."""
+    """Cohen's kappa with our labels below which a corpus's labels of an intent are taken for unknown. Where one side
+    never varies there is no kappa: then 90% of the labels must be alike. Below 30 common mentions nothing is judged and
+    the labels are kept. None: all are kept."""
     permissive: bool = False
     """Leave out mentions of corpora whose licence does not allow commercial use."""
     labels: Path = LABELS
@@ -122,14 +127,18 @@ def _divided(
 ) -> tuple[list[LabelledMention], list[LabelledMention], int]:
     """Training mentions, dev mentions of other brands, and how many near-duplicates were dropped."""
     if job.dev_fraction is None:
-        of_dev = {label.mention.brand_key for label in dev_labels if label.mention.stratum != OTHER_TARGET} - {""}
+        brands = {label.mention.brand_key for label in dev_labels if label.mention.stratum != OTHER_TARGET} - {""}
         dev, dev_dropped = drop_near_duplicates(ours_dev)
-        usable = [mention for mention in ours if mention.brand_key not in of_dev]
+        usable = [mention for mention in ours if mention.brand_key not in brands]
         print(f"left out, about brands of dev: {len(ours) - len(usable)}")
         train, dropped = drop_near_duplicates(usable)
         return train, dev, len(dev_dropped) + len(dropped)
     kept, dropped = drop_near_duplicates([*ours_dev, *ours])
-    return *_split(kept, job.dev_fraction, job.seed), len(dropped)
+    train, of_dev = _split(kept, job.dev_fraction, job.seed)
+    dev = [mention for mention in of_dev if mention.is_labelled]  # an unlabelled one would only push others out
+    if len(dev) < len(of_dev):
+        print(f"left out, unlabelled and about brands of dev: {len(of_dev) - len(dev)}")
+    return train, dev, len(dropped)
 
 
 def _corpus_only(job: BuildJob, mentions: list[LabelledMention], join: Join) -> list[LabelledMention]:
@@ -149,17 +158,23 @@ def _corpus_only(job: BuildJob, mentions: list[LabelledMention], join: Join) -> 
 
 
 def _distrusted(job: BuildJob, agreement: Agreement | None) -> bool:
-    if job.least_agreement is None or agreement is None:
+    if job.least_agreement is None or agreement is None or agreement.mentions < _FEWEST_COMMON:
         return False
-    return agreement.kappa is None or agreement.kappa < job.least_agreement
+    if agreement.kappa is None:
+        return agreement.share < _LEAST_ALIKE
+    return agreement.kappa < job.least_agreement
 
 
 def _agreement_line(job: BuildJob, join: Join) -> str:
     return ", ".join(
-        f"{intent} {'–' if agreement.kappa is None else format(agreement.kappa, '.2f')} of {agreement.mentions}"
+        f"{intent} {_agreed(agreement)} of {agreement.mentions}"
         + (" (not taken)" if _distrusted(job, agreement) else "")
         for intent, agreement in join.agreements.items()
     )
+
+
+def _agreed(agreement: Agreement) -> str:
+    return f"– ({agreement.share:.2f} alike)" if agreement.kappa is None else f"{agreement.kappa:.2f}"
 
 
 def _for_other_targets(

@@ -1,8 +1,11 @@
 """``firstreply data suspects``: likely label errors in out-of-fold predictions, by confident learning.
 
 Northcutt, Jiang and Chuang, "Confident Learning: Estimating Uncertainty in Dataset Labels" (JAIR 2021), through
-cleanlab: a label is suspect where a model that never saw its brand is as sure of the opposite as it is, on average, of
-mentions that carry the opposite label. Leaves out making the predictions (``firstreply train --cross-validate``).
+cleanlab's pruning by noise rate. A mention counts as truly of the label whose probability
+reaches the mean of that probability over the mentions that carry the label (the likelier one where both do; none where
+neither does). These counts, scaled to how often each label is given, estimate how many of the 0s should be 1 and of the
+1s 0. So many are suspect: those to which the model, which never saw their brand, gives the opposite label most, as far
+as it finds the opposite likelier at all. Leaves out making the predictions (``firstreply train --cross-validate``).
 """
 
 from __future__ import annotations

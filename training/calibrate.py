@@ -48,7 +48,7 @@ CALIBRATED = Prior(scale=25.0, offset=5.0, fewest=10, unseen=0.0)
 class Cut:
     """A threshold per intent on the calibrated probability (None: none reaches the precision), and its interval.
 
-    The interval is from the 2.5% to the 97.5% quantile of thresholds fitted on resampled groups.
+    The interval is from the 2.5% to the 97.5% quantile of thresholds fitted on resampled groups that have a positive.
     """
 
     thresholds: dict[str, float | None]
@@ -69,6 +69,7 @@ def fit(sample: Sample, prior: Prior = RAW) -> Fitted:
     ``balanced`` takes, per intent, half of the best *expected* F1: for calibrated probabilities that is where F1 is
     best (Lipton, Elkan and Naryanaswamy, "Optimal thresholding of classifiers to maximize F1 measure", 2014).
     The lowest threshold that reaches a precision is found in every resample; the cut takes their 70% quantile.
+    A resample that draws no positive of an intent says nothing of its thresholds and is left out.
     """
     weights = _resampled(sample.groups)
     scale, offset = [], []
@@ -77,10 +78,13 @@ def fit(sample: Sample, prior: Prior = RAW) -> Fitted:
     for column in range(len(INTENTS)):
         known = sample.labels[:, column] >= 0
         logits, truth = sample.logits[known, column], sample.labels[known, column]
-        platt = _platt(logits, truth, weights[:, known], prior)
+        drawn = weights[:, known]
+        if truth.any():
+            drawn = drawn[drawn @ truth > 0]
+        platt = _platt(logits, truth, drawn, prior)
         scale.append(float(platt[0, 0]))
         offset.append(float(platt[0, 1]))
-        found = _thresholds(logits, truth, weights[:, known], platt)
+        found = _thresholds(logits, truth, drawn, platt)
         for name in CUTS:
             threshold, interval = _summary(found[name], name, scale[-1], offset[-1])
             thresholds[name].append(threshold)

@@ -182,7 +182,8 @@ def _confidence(manifest: Mapping[str, Any]) -> list[str]:
         share, wrong, others = (_percent(doubt[part]) for part in ("share", "wrong", "others_wrong"))
         lines += [
             "",
-            f"Uncertain: {share} of the mentions; {wrong} of them have a wrong label, {others} of the others.",
+            f"Uncertain: {share} of the mentions. By the labels that are known, {wrong} of the uncertain ones have a"
+            f" wrong label, {others} of the others.",
         ]
     return lines
 

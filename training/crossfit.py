@@ -61,14 +61,21 @@ class CrossFit:
         }
 
     def doubt(self, cut: str) -> dict[str, float | None]:
-        """Share of uncertain mentions, and how many of these and of the others have a wrong label."""
+        """Share of uncertain mentions, and how often these and the others are wrong; 0 to 1.
+
+        ``share`` is of all mentions, by the probabilities of all intents. The other two count mentions with a known
+        label, by their known labels alone: ``wrong`` is the share with a wrong label of those with an uncertain one,
+        ``others_wrong`` that of those without. None where there is no such mention.
+        """
         known = self.sample.labels >= 0
-        uncertain = self.uncertain[cut].any(axis=1)
+        judged = known.any(axis=1)
+        uncertain = (known & self.uncertain[cut]).any(axis=1)
         wrong = (known & (self.asserted[cut] != (self.sample.labels == 1))).any(axis=1)
+        inside, outside = wrong[judged & uncertain], wrong[judged & ~uncertain]
         return {
-            "share": round(float(uncertain.mean()), 4),
-            "wrong": round(float(wrong[uncertain].mean()), 4) if uncertain.any() else None,
-            "others_wrong": round(float(wrong[~uncertain].mean()), 4) if not uncertain.all() else None,
+            "share": round(float(self.uncertain[cut].any(axis=1).mean()), 4),
+            "wrong": round(float(inside.mean()), 4) if inside.size else None,
+            "others_wrong": round(float(outside.mean()), 4) if outside.size else None,
         }
 
 

@@ -5,10 +5,11 @@ Leaves fitting to ``training.calibrate`` and measuring to ``training.crossfit``;
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,11 +55,13 @@ class CalibrateJob:
     out: Path
 
 
-def calibrate(job: CalibrateJob) -> int:
+def calibrate(job: CalibrateJob, check: Callable[[Path], Mapping[str, Any]] | None = None) -> int:
     """Write the new bundle; prints how sure its cuts are on stdout, progress on stderr. Returns the exit status.
 
     Platt scaling of the bundle's own log-odds, with a prior that they are right (``training.calibrate.CALIBRATED``).
     An intent of fewer than 10 positives or negatives keeps its calibration and thresholds.
+    ``check`` is tried on the finished bundle; without it, the bundle records no behaviour, for the old one's is that
+    of the old thresholds.
 
     Raises:
         CalibrationError: OUT is there, or there are fewer than 50 labelled mentions, or too few of every intent.
@@ -92,7 +95,7 @@ def calibrate(job: CalibrateJob) -> int:
     manifest = _manifest(job, scorer.bundle, sample, kept)
     manifest |= calibration_entries(_composed(fitted, scorer.bundle.calibration), measured)
     with file_errors(job.out):
-        _write(job, manifest)
+        _write(job, manifest, check)
     _say(f"bundle written to {job.out}")
     print(_table(manifest, sample, kept))
     return 0
@@ -129,11 +132,13 @@ def _composed(fitted: Fitted, old: Calibration) -> Fitted:
 
 
 def _manifest(job: CalibrateJob, old: Bundle, sample: Sample, kept: Sequence[str]) -> dict[str, Any]:
-    """The old manifest, of another version, with what it was calibrated on."""
+    """The old manifest, of another version, with what it was calibrated on and without its behaviour."""
     manifest: dict[str, Any] = json.loads((job.bundle / MANIFEST).read_text(encoding="utf-8"))
+    manifest.pop("behaviour", None)
     files = [{"name": path.name, "sha256": file_hash(path)} for path in job.data]
+    together = hashlib.sha256("".join(file["sha256"] for file in files).encode()).hexdigest()
     return manifest | {
-        "version": f"{old.version.partition('+')[0]}+calibrated.{files[0]['sha256'][:8]}",
+        "version": f"{old.version.partition('+')[0]}+calibrated.{together[:8]}",
         "calibrated_on": {
             "mentions": len(sample.labels),
             "positives": dict(zip(INTENTS, (sample.labels == 1).sum(axis=0).tolist(), strict=True)),
@@ -144,16 +149,23 @@ def _manifest(job: CalibrateJob, old: Bundle, sample: Sample, kept: Sequence[str
     }
 
 
-def _write(job: CalibrateJob, manifest: dict[str, Any]) -> None:
+def _write(job: CalibrateJob, manifest: dict[str, Any], check: Callable[[Path], Mapping[str, Any]] | None) -> None:
     """Complete the folder beside OUT and move it there whole."""
     building = job.out.with_name(job.out.name + ".part")
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
     for name in (MODEL, TOKENIZER, BRANDS):
         shutil.copyfile(job.bundle / name, building / name)
-    (building / CARD).write_text(model_card(manifest), encoding="utf-8")
-    write_manifest(building, manifest)
+    _describe(building, manifest)
+    if check is not None:
+        _say("trying its behaviour")
+        _describe(building, manifest | {"behaviour": check(building)})
     building.rename(job.out)
+
+
+def _describe(folder: Path, manifest: dict[str, Any]) -> None:
+    (folder / CARD).write_text(model_card(manifest), encoding="utf-8")
+    write_manifest(folder, manifest)
 
 
 def _table(manifest: dict[str, Any], sample: Sample, kept: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -20,6 +21,11 @@ TEXTS = {
     "3": "why is the app down again this morning",
     "4": "three hours in a queue and then no seat at all",
 }
+HEADER = (
+    "tweet_id,airline_sentiment,airline_sentiment_confidence,negativereason,negativereason_confidence,airline,"
+    "airline_sentiment_gold,name,negativereason_gold,retweet_count,text,tweet_coord,tweet_created,tweet_location,"
+    "user_timezone\n"
+)
 
 
 def airline(native: str, text: str, brand: str, sentiment: str) -> str:
@@ -30,11 +36,6 @@ def airline(native: str, text: str, brand: str, sentiment: str) -> str:
 def raw(tmp_path: Path) -> Path:
     folder = tmp_path / "raw"
     folder.mkdir()
-    header = (
-        "tweet_id,airline_sentiment,airline_sentiment_confidence,negativereason,negativereason_confidence,airline,"
-        "airline_sentiment_gold,name,negativereason_gold,retweet_count,text,tweet_coord,tweet_created,tweet_location,"
-        "user_timezone\n"
-    )
     rows = [
         airline("1", TEXTS["1"], "United", "negative"),
         airline("2", TEXTS["2"], "United", "positive"),
@@ -42,7 +43,7 @@ def raw(tmp_path: Path) -> Path:
         airline("4", TEXTS["4"], "Delta", "negative"),
         airline("5", "RT @x: " + TEXTS["1"], "United", "negative"),
     ]
-    (folder / "Tweets.csv").write_text(header + "".join(rows))
+    (folder / "Tweets.csv").write_text(HEADER + "".join(rows))
     return folder
 
 
@@ -129,13 +130,81 @@ def test_a_corpus_is_taken_as_far_as_it_agrees_and_up_to_a_number(
 ) -> None:
     out = tmp_path / "out.csv"
     build(BuildJob(out, raw=raw, labels=labels, least_agreement=0.5))
-    # one common mention tells nothing: neither side varies
-    assert "complaint – of 1 (not taken), praise – of 1 (not taken)" in capsys.readouterr().out
-    assert [mention.id for mention in read_labelled(out)] == ["airline:1"]
+    # one common mention is too little to judge by
+    assert "complaint – (1.00 alike) of 1, praise – (1.00 alike) of 1\n" in capsys.readouterr().out
+    assert [mention.id for mention in read_labelled(out)] == ["airline:1", "airline:2"]
     whole = BuildJob(out, tmp_path / "dev.csv", raw=raw, labels=labels, dev_fraction=0.5, seed=2)
     for job, count in ((whole, 4), (replace(whole, at_most=1), 3)):
         build(job)
         assert len(read_labelled(out)) + len(read_labelled(tmp_path / "dev.csv")) == count
+
+
+COMPLAINTS = [i % 3 == 0 for i in range(30)]
+"""Thirty labels, ten of them asserted."""
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "taken"),
+    [
+        (COMPLAINTS, [not label for label in COMPLAINTS], False),
+        (COMPLAINTS[:29], [not label for label in COMPLAINTS[:29]], True),  # too few to judge by
+        (COMPLAINTS, [label or i == 1 for i, label in enumerate(COMPLAINTS)], True),
+        ([False] * 30, [i < 3 for i in range(30)], True),
+        ([False] * 30, [i < 4 for i in range(30)], False),
+    ],
+)
+def test_labels_of_a_corpus_are_judged_by_thirty_of_ours(
+    tmp_path: Path, theirs: list[bool], ours: list[bool], taken: bool
+) -> None:
+    """A negative airline post is a complaint to its corpus, a positive one is not; one more that we did not label."""
+    random = Random(1)
+    texts = [" ".join("".join(random.choices("aeilmnorst", k=6)) for _ in range(9)) for _ in range(31)]
+    (tmp_path / "raw").mkdir()
+    rows = [
+        airline(str(i), text, "United", "negative" if theirs[i : i + 1] == [True] else "positive")
+        for i, text in enumerate(texts)
+    ]
+    (tmp_path / "raw" / "Tweets.csv").write_text(HEADER + "".join(rows))
+    common = [
+        LabelledMention(
+            id=f"airline:{i}",
+            text=text,
+            brand=("United",),
+            brand_key="united",
+            source="airline",
+            labels=(0, 0, 1 if label else 0, None, 0),
+        )
+        for i, (text, label) in enumerate(zip(texts, ours, strict=False))
+    ]
+    for name, part in (("train", common), ("dev", [])):
+        write_labelled(tmp_path / f"{name}.parquet", part)
+    export_labels([tmp_path / "train.parquet", tmp_path / "dev.parquet"], tmp_path)
+    out = tmp_path / "out.jsonl"
+    build(BuildJob(out, raw=tmp_path / "raw", labels=tmp_path, least_agreement=0.5))
+    found = {mention.id: mention.labels for mention in read_labelled(out)}
+    assert found["airline:30"] == (None, None, 0 if taken else None, 1, None)
+
+
+def test_an_unlabelled_twin_in_dev_pushes_no_labelled_mention_out(tmp_path: Path, labels: Path) -> None:
+    random = Random(1)
+    own = []
+    for number in range(20):
+        words = " ".join("".join(random.choices("abcdefghij", k=6)) for _ in range(12))
+        row = {"id": str(number), "text": f"{words} Bee{number}", "brand": f"Ay{number}", "brand_key": f"ay{number}"}
+        own.append(LabelledMention.model_validate({**row, "labels": (0, 1, 0, 0, 0)}))
+    write_labelled(tmp_path / "own.jsonl", own)
+    job = BuildJob(
+        tmp_path / "out.csv",
+        tmp_path / "dev.csv",
+        labels=labels,
+        labelled=(tmp_path / "own.jsonl",),
+        dev_fraction=0.5,
+        named=lambda text: {text.split()[-1].lower(): text.split()[-1]},
+    )
+    build(job)
+    train, dev = read_labelled(job.out), read_labelled(tmp_path / "dev.csv")
+    assert all(mention.is_labelled for mention in dev)
+    assert sum(mention.is_labelled for mention in train) + len(dev) == 20
 
 
 def test_split_by_fraction_shares_no_brand(tmp_path: Path, raw: Path, labels: Path) -> None:

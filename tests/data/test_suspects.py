@@ -24,10 +24,14 @@ def planted() -> tuple[list[LabelledMention], list[list[float]]]:
         likely = random.uniform(0.6, 0.97) if truth else random.uniform(0.03, 0.4)
         if number in PLANTED:
             likely = 0.99 - number / 10_000 if truth else 0.01
-        label = int(truth != (number in PLANTED))
-        row = {"id": str(number), "text": f"post {number}", "source": "own" if number % 2 else ""}
-        labels = (None, None, label, 1 if number < 5 else None, None)
-        mentions.append(LabelledMention.model_validate({**row, "labels": labels}))
+        mentions.append(
+            LabelledMention(
+                id=str(number),
+                text=f"post {number}",
+                source="own" if number % 2 else "",
+                labels=(None, None, 1 if truth != (number in PLANTED) else 0, 1 if number < 5 else None, None),
+            )
+        )
         probabilities.append([0.5, 0.5, likely, 0.01, 0.5])
     return mentions, probabilities
 

@@ -132,6 +132,20 @@ def test_intervals_narrow_with_more_brands_and_are_the_same_every_time(drawn: Dr
     assert fit(drawn(7)) == fit(drawn(7))
 
 
+def test_an_intent_labelled_in_few_brands_has_an_interval_of_resamples_that_have_its_positives(drawn: Draw) -> None:
+    """In a tenth of the resamples of eight brands neither of two is drawn: those would reach from 0 to 1."""
+    sample = drawn(8, 1600, brands=8)
+    sample.labels[:, 0] = (sample.logits[:, 0] > 1) ^ (np.arange(1600) % 20 == 0)
+    sample.labels[[name not in ("brand0", "brand1") for name in sample.groups], 0] = -1
+    for name, cut in fit(sample).cuts.items():
+        threshold, ends = cut.thresholds["purchase"], cut.threshold_interval["purchase"]
+        if name != "p95":  # about as many as are not flipped
+            assert threshold is not None
+            assert ends is not None
+            assert ends[0] <= threshold <= ends[1]
+            assert (ends[0] > 0.02, ends[1] < 0.98) == (True, True), name
+
+
 def test_a_post_labelled_for_another_brand_goes_with_the_post() -> None:
     rows = [("1@Delta", "delta", "other_target"), ("1", "united", "natural"), ("me@home", "hulu", "natural")]
     rows += [("2", "zara", "natural"), ("3", "sony", "")]

@@ -11,7 +11,7 @@ import pytest
 from data.schema import INTENTS
 from model.reliability import wilson_interval
 from training.calibrate import Fitted, fit
-from training.crossfit import calibration_entries, cross_fit
+from training.crossfit import CrossFit, calibration_entries, cross_fit
 from training.sample import Sample
 
 Draw = Callable[..., Sample]
@@ -67,3 +67,21 @@ def test_what_lies_near_a_threshold_is_oftener_wrong(drawn: Draw) -> None:
     assert doubt["wrong"] is not None
     assert doubt["others_wrong"] is not None
     assert doubt["wrong"] > doubt["others_wrong"]
+
+
+def test_only_known_labels_say_how_often_doubt_is_right() -> None:
+    """Of four mentions the first intent alone is known, of a fifth nothing: what is unknown is neither side's."""
+    labels = np.full((5, len(INTENTS)), -1.0)
+    labels[:4, 0] = 1, 1, 0, 0
+    first = np.zeros((5, len(INTENTS)), dtype=bool)
+    first[:2, 0] = True
+    doubted = np.ones_like(first)
+    doubted[1:4, 0] = False
+    doubted[3] = False
+    sample = Sample(np.zeros(labels.shape), labels, tuple("abcde"), "brand", np.zeros(5, dtype=bool))
+    asserted = first.copy()
+    asserted[0, 0] = False  # wrong, and doubted
+    measured = CrossFit(sample, 5, np.zeros(labels.shape), {"p70": asserted}, {"p70": doubted})
+    assert measured.doubt("p70") == {"share": 0.8, "wrong": 1.0, "others_wrong": 0.0}
+    without = CrossFit(replace(sample, labels=np.full_like(labels, -1)), 5, measured.values, *[{"p70": asserted}] * 2)
+    assert without.doubt("p70") == {"share": 0.2, "wrong": None, "others_wrong": None}

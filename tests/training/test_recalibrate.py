@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,8 @@ import pytest
 
 from data.files import read_labelled, write_labelled
 from data.schema import INTENTS, LabelledMention
-from model.bundle import Bundle, file_hash
+from eval.behaviour import check_bundle
+from model.bundle import Bundle, file_hash, write_manifest
 from model.reliability import calibration_error
 from model.scorer import Scorer
 from training.recalibrate import CalibrateJob, CalibrationError, calibrate
@@ -59,7 +61,7 @@ def test_calibration_error_falls_on_mentions_held_out(
     old, new = Bundle.load(tiny_bundle), Bundle.load(out)
     manifest = json.loads((out / "bundle.json").read_text())
     own = manifest["calibrated_on"]
-    assert new.version == f"{old.version}+calibrated.{own['files'][0]['sha256'][:8]}"
+    assert new.version.startswith(f"{old.version}+calibrated.")
     assert own["files"] == [{"name": "own.csv", "sha256": file_hash(tmp_path / "own.csv")}]
     assert (own["mentions"], own["kept"], own["bundle"]["sha256"]) == (half, ["churn_risk"], old.sha256)
     for name in ("model.onnx", "tokenizer.json", "brands.toml"):
@@ -79,6 +81,30 @@ def test_calibration_error_falls_on_mentions_held_out(
     again = tmp_path / "again"
     assert calibrate(CalibrateJob(out, (tmp_path / "own.csv",), again)) == 0
     assert Bundle.load(again).version == new.version
+    both = tmp_path / "both"
+    assert calibrate(CalibrateJob(out, (tmp_path / "own.csv", SAMPLE / "heldout.csv"), both)) == 0
+    assert Bundle.load(both).version != new.version, "every file makes the version"
+
+
+def test_behaviour_is_that_of_the_new_thresholds(tiny_bundle: Path, tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(tiny_bundle, old)
+    stale = {"kind": "direction", "floor": 0.5, "cases": 9, "passed": 9, "rate": 1.0, "reached": True}
+    manifest = json.loads((old / "bundle.json").read_text())
+    manifest["behaviour"] = {"releasable": True, "tests": {"stale": stale}}
+    write_manifest(old, manifest)
+
+    data = (SAMPLE / "heldout.csv",)
+    calibrate(CalibrateJob(old, data, tmp_path / "unchecked"))
+    assert "behaviour" not in json.loads((tmp_path / "unchecked" / "bundle.json").read_text())
+    assert "## Behaviour" not in (tmp_path / "unchecked" / "MODEL_CARD.md").read_text()
+
+    calibrate(CalibrateJob(old, data, tmp_path / "new"), check_bundle)
+    found = json.loads((tmp_path / "new" / "bundle.json").read_text())["behaviour"]
+    assert found == check_bundle(tmp_path / "new")
+    card = (tmp_path / "new" / "MODEL_CARD.md").read_text()
+    assert "stale" not in card
+    assert all(f"{test['kind']}: {name} |" in card for name, test in found["tests"].items())
 
 
 def test_what_cannot_be_calibrated_on(tiny_bundle: Path, stream: list[LabelledMention], tmp_path: Path) -> None:
