@@ -15,8 +15,8 @@ from random import Random
 from data.agreement import Agreement
 from data.duplicates import drop_near_duplicates, drop_occurring
 from data.files import read_labelled, write_labelled
-from data.labels import LABELS, OTHER_TARGET, Join, TextlessLabel, join_labels, read_labels
-from data.schema import INTENTS, FileError, LabelledMention, brand_key
+from data.labels import LABELS, Join, TextlessLabel, join_labels, read_labels
+from data.schema import INTENTS, OTHER_TARGET, FileError, LabelledMention, brand_key
 from data.sources import SOURCES, Source, allows_commercial_use, read_corpora, read_published
 from data.splits import split_by_brand
 
@@ -188,8 +188,7 @@ def _for_other_targets(
             if (mention.text, key) in there:
                 continue
             there.add((mention.text, key))
-            post = mention.id.rpartition("@")[0] if mention.stratum == OTHER_TARGET else mention.id
-            fresh = {"id": f"{post}@{key}", "brand": (name,), "brand_key": key, "stratum": OTHER_TARGET}
+            fresh = {"id": f"{mention.post}@{key}", "brand": (name,), "brand_key": key, "stratum": OTHER_TARGET}
             further.append(mention.model_copy(update={**fresh, "labels": (None,) * len(INTENTS)}))
     return further
 

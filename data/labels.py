@@ -12,15 +12,13 @@ from pathlib import Path
 
 from data.agreement import Agreement, agreements
 from data.files import BadRow, open_writer, read_rows
-from data.schema import INTENTS, FileError, LabelledMention, MentionError, labelled_from_row
+from data.schema import INTENTS, OTHER_TARGET, FileError, LabelledMention, MentionError, labelled_from_row
 from data.sources.registry import SOURCES
 from data.text import text_hash
 
 LABELS = Path(__file__).parent / "labels"
 """Our labels: ``train.csv``, and ``dev.csv`` on brands that do not occur in it."""
 COLUMNS = ("source", "id", "text_sha256", "brand", "brand_key", "stratum", *INTENTS)
-OTHER_TARGET = "other_target"
-"""Stratum of a post that is labelled again for another brand that it names; its id ends in ``@brand``."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +29,6 @@ class TextlessLabel:
     """As by ``data.text.text_hash``."""
     mention: LabelledMention
     """The mention with its hash in place of its text."""
-
-    @property
-    def post(self) -> str:
-        """The id of the post in its corpus, ``SOURCE:ID``."""
-        whole = self.mention.id
-        return whole.rpartition("@")[0] if self.mention.stratum == OTHER_TARGET else whole
 
 
 @dataclass(frozen=True)
@@ -114,7 +106,7 @@ def join_labels(labels: Sequence[TextlessLabel], mentions: Iterable[LabelledMent
     wanted: dict[str, list[int]] = defaultdict(list)
     hashes: dict[tuple[str, str], list[int]] = defaultdict(list)
     for index, label in enumerate(labels):
-        wanted[label.post].append(index)
+        wanted[label.mention.post].append(index)
         hashes[label.mention.source, label.text_sha256].append(index)
     by_id: dict[int, LabelledMention] = {}
     by_hash: dict[int, LabelledMention] = {}
@@ -162,7 +154,7 @@ def _joined(label: TextlessLabel, mention: LabelledMention) -> LabelledMention:
     ]
     return ours.model_copy(
         update={
-            "id": mention.id + ours.id.removeprefix(label.post),
+            "id": mention.id + ours.id.removeprefix(label.mention.post),
             "text": mention.text,
             "channel": mention.channel,
             "created_at": mention.created_at,

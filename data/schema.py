@@ -32,6 +32,8 @@ AUTHOR_FIELDS = ("followers", "lifetime_value", "purchases", "satisfaction")
 MENTION_FIELDS = ("id", "text", "brand", "channel", "created_at", *AUTHOR_FIELDS)
 """The columns of a file of mentions; only ``text`` is required."""
 LABELLED_FIELDS = (*MENTION_FIELDS, "brand_key", "source", "stratum", *INTENTS)
+OTHER_TARGET = "other_target"
+"""Stratum of a post that is labelled again for another brand that it names; its id ends in ``@brand``."""
 
 Label = Literal[0, 1] | None
 """1: asserted, 0: denied, None: not known (never the same as 0)."""
@@ -149,6 +151,11 @@ class LabelledMention(Mention):
     stratum: str = ""
     labels: tuple[Label, Label, Label, Label, Label] = (None, None, None, None, None)
     """One label per intent, in the order of ``INTENTS``."""
+
+    @property
+    def post(self) -> str:
+        """Id of the post that the mention is in."""
+        return self.id.rpartition("@")[0] if self.stratum == OTHER_TARGET else self.id
 
     @property
     def is_labelled(self) -> bool:

@@ -70,12 +70,7 @@ def calibrate(job: CalibrateJob, check: Callable[[Path], Mapping[str, Any]] | No
     if job.out.exists():
         raise CalibrationError(f"--out {job.out} is there; give another folder")
     scorer = Scorer.load(job.bundle)
-    mentions = [
-        mention
-        for path in job.data
-        for mention in read_labelled(path)
-        if any(one is not None for one in mention.labels)
-    ]
+    mentions = [mention for path in job.data for mention in read_labelled(path) if mention.is_labelled]
     if len(mentions) < _FEWEST_MENTIONS:
         raise CalibrationError(f"{len(mentions)} labelled mentions are too few (at least {_FEWEST_MENTIONS})")
     _say(f"reading {len(mentions):,} labelled mentions with {scorer.name}")

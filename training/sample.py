@@ -11,15 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from data.schema import INTENTS, LabelledMention
+from data.schema import INTENTS, OTHER_TARGET, LabelledMention
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 UNKNOWN = -1.0
 """How a label that is not known is written in an array."""
-OTHER_TARGET = "other_target"
-"""Stratum of posts that are labelled again for another brand that they name, as ``id@brand``."""
 _FEWEST_BRANDS = 4
 """Below this many brands, groups are posts: two or three brands tell nothing of how brands differ."""
 
@@ -42,7 +40,7 @@ class Sample:
     @classmethod
     def of(cls, mentions: Sequence[LabelledMention], logits: Floats) -> Sample:
         """The sample of labelled mentions and what the model reads in them."""
-        posts = [_post(mention) for mention in mentions]
+        posts = [mention.post for mention in mentions]
         brand_of = {mention.id: mention.brand_key for mention in mentions if mention.stratum != OTHER_TARGET}
         brands = [
             mention.brand_key if post == mention.id else brand_of.get(post, mention.brand_key)
@@ -63,8 +61,3 @@ def labels_of(mentions: Sequence[LabelledMention]) -> Floats:
     """Labels of shape (mentions, intents): 1, 0, and ``UNKNOWN``."""
     rows = [[UNKNOWN if label is None else float(label) for label in mention.labels] for mention in mentions]
     return np.array(rows, dtype=np.float64).reshape(-1, len(INTENTS))
-
-
-def _post(mention: LabelledMention) -> str:
-    """Id of the post that a mention is in."""
-    return mention.id.rpartition("@")[0] if mention.stratum == OTHER_TARGET else mention.id
