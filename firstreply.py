@@ -130,13 +130,12 @@ def _check_train(options: argparse.Namespace) -> None:
     if options.out is None or bool(options.train) == bool(options.reproduce):
         parser.error("give --out, and either --train FILE… or --reproduce RUN_JSON")
     given = {name for name, value in vars(options).items() if value != parser.get_default(name)}
-    idle: set[str] = set()
     if options.reproduce is not None:
         idle = given - {"reproduce", "out"}
     elif options.cross_validate is None:
         idle = given & {"group", "out_of_fold"}
-    if options.cross_validate is not None:
-        idle |= given & {"compare_with"}
+    else:
+        idle = given & {"compare_with"}
     if options.sweep is not None:
         idle |= given & {"keep_fp32", "keep_encoder", "name", "model_version", "compare_with"}
     if idle:

@@ -36,10 +36,10 @@ class Agreement:
         """Cohen's kappa (1960), -1 to 1: agreement beyond chance. None where one side never varies."""
         total = self.mentions
         they, we = self.both + self.theirs, self.both + self.ours
-        by_chance = (they * we + (total - they) * (total - we)) / total**2 if total else 1.0
-        if by_chance == 1 or they in (0, total) or we in (0, total):
+        if they in (0, total) or we in (0, total):
             return None
-        return ((self.both + self.neither) / total - by_chance) / (1 - by_chance)
+        by_chance = (they * we + (total - they) * (total - we)) / total**2
+        return (self.share - by_chance) / (1 - by_chance)
 
 
 def agreements(pairs: Iterable[tuple[str, int, int]]) -> dict[str, Agreement]:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from data.formats_in import BadRow, Row, read_csv, read_jsonl, read_parquet
-from data.formats_out import CsvWriter, JsonlWriter, ParquetWriter, Writer
+from data.formats_out import LABELLED_TYPES, CsvWriter, JsonlWriter, ParquetWriter, Writer
 from data.schema import (
     INTENTS,
     LABELLED_FIELDS,
@@ -25,6 +25,7 @@ from data.schema import (
 )
 
 __all__ = [
+    "LABELLED_TYPES",
     "BadRow",
     "Row",
     "Writer",

@@ -18,11 +18,12 @@ from typing import IO, Any, Protocol, Self
 from data.arrow import PARQUET_ROWS, import_pyarrow
 from data.schema import AUTHOR_FIELDS, INTENTS, LABELLED_FIELDS, FileError
 
-_TYPES: dict[str, type] = {
+LABELLED_TYPES: dict[str, type] = {
     **dict.fromkeys(LABELLED_FIELDS, str),
     **dict.fromkeys(AUTHOR_FIELDS, float),
     **dict.fromkeys(INTENTS, int),
 }
+"""Type of each column of labelled mentions, in their order."""
 
 
 class Writer(Protocol):
@@ -136,7 +137,7 @@ class ParquetWriter(_PartFile):
     def __init__(self, path: str | Path, columns: Sequence[str] | Mapping[str, type]) -> None:
         self._arrow, self._parquet = import_pyarrow(path, "writing")
         super().__init__(path, columns)
-        self._types = {**_TYPES, **(columns if isinstance(columns, Mapping) else {})}
+        self._types = {**LABELLED_TYPES, **(columns if isinstance(columns, Mapping) else {})}
         self._rows: list[Mapping[str, Any]] = []
         self._writer: Any = None
 

@@ -6,6 +6,11 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 
+from data.schema import OTHER_TARGET, LabelledMention
+
+_FEWEST_BRANDS = 4
+"""Below this many brands, groups are posts: two or three brands tell nothing of how brands differ."""
+
 
 def split_by_brand(keys: Sequence[str], fractions: Sequence[float], seed: int) -> list[int]:
     """The part of each mention, so that parts hold about these fractions of the mentions and share no brand key.
@@ -49,3 +54,21 @@ def brand_folds(keys: Sequence[str], k: int, seed: int) -> list[int]:
     if not 2 <= k <= len(set(keys)):
         raise ValueError(f"{k} folds by brand need at least 2 folds and {k} brands; there are {len(set(keys))} brands")
     return split_by_brand(keys, [1.0] * k, seed)
+
+
+def independent_groups(mentions: Sequence[LabelledMention], keys: Sequence[str]) -> tuple[list[str], str]:
+    """The group of each mention that folds and resamples keep whole, and what groups are: ``brand`` or ``mention``.
+
+    A post that is labelled for another brand too stays with the brand that it was first labelled for.
+
+    Args:
+        mentions: labelled mentions.
+        keys: the brand key of each.
+    """
+    posts = [mention.post for mention in mentions]
+    first = {mention.id: key for mention, key in zip(mentions, keys, strict=True) if mention.stratum != OTHER_TARGET}
+    brands = [
+        key if post == mention.id else first.get(post, key)
+        for mention, post, key in zip(mentions, posts, keys, strict=True)
+    ]
+    return (brands, "brand") if len(set(brands)) >= _FEWEST_BRANDS else (posts, "mention")

@@ -58,8 +58,9 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_bundle(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole bundle, trained for real on the sample from the tiny encoder; its float32 twin lies at ``-fp32``."""
+    from training.job import TrainJob
     from training.recipe import load_recipe
-    from training.train import TrainJob, train
+    from training.train import train
 
     out = tmp_path_factory.mktemp("tiny") / "bundle"
     train(

@@ -6,7 +6,7 @@ Everything is fitted and measured through the scorer that serves, on the model t
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,9 @@ from data.schema import INTENTS, LabelledMention
 from model.bundle import BRANDS, CARD, CUTS, MODEL, TOKENIZER, Calibration, write_manifest
 from model.scorer import Scorer
 from training.calibrate import fit, probabilities
-from training.card import model_card
+from training.card import Check, describe
 from training.crossfit import calibration_entries, cross_fit
-from training.sample import Floats, Sample
-
-Check = Callable[[Path], Mapping[str, Any]]
-"""Tries a finished bundle; gives what ``bundle.json`` then holds under ``behaviour`` (``Bundle.behaviour``)."""
+from training.sample import Flags, Floats, Sample
 
 IDENTITY = Calibration((1.0,) * len(INTENTS), (0.0,) * len(INTENTS))
 
@@ -54,27 +51,24 @@ def assemble(
     sample = Sample.of(dev, _raw_logits(folder, parts, dev))
     fitted = fit(sample)
     measured = cross_fit(sample, fit)
-    values, truth = probabilities(fitted.calibration, sample.logits), sample.labels
+    values = probabilities(fitted.calibration, sample.logits)
     thresholds = np.array([fitted.cuts["balanced"].thresholds[intent] for intent in INTENTS], dtype=np.float64)
-    natural = sample.natural
-    figures = {"all": figures_of(values, truth, thresholds)}
-    if 0 < natural.sum() < len(dev):
-        figures["natural"] = figures_of(values[natural], truth[natural], thresholds)
+    figures = figures_by_part(values, sample.labels, thresholds, sample.natural)
     manifest = {
         **parts.manifest,
         **calibration_entries(fitted, measured),
         "figures": {"dev": figures},
     }
-    _describe(folder, manifest)
-    if check is not None:
-        progress("trying its behaviour")
-        _describe(folder, manifest | {"behaviour": check(folder)})
+    describe(folder, manifest, check, progress)
     return figures
 
 
-def _describe(folder: Path, manifest: Mapping[str, Any]) -> None:
-    (folder / CARD).write_text(model_card(manifest), encoding="utf-8")
-    write_manifest(folder, manifest)
+def figures_by_part(values: Floats, truth: Floats, thresholds: Floats, natural: Flags) -> dict[str, Any]:
+    """``figures_of`` all mentions, and of the ``natural`` ones (mentions) where these are some but not all."""
+    figures = {"all": figures_of(values, truth, thresholds)}
+    if 0 < natural.sum() < len(natural):
+        figures["natural"] = figures_of(values[natural], truth[natural], thresholds)
+    return figures
 
 
 def figures_of(values: Floats, truth: Floats, thresholds: Floats) -> dict[str, Any]:

@@ -1,17 +1,34 @@
-"""A bundle's ``MODEL_CARD.md``: what it was trained on and under which licences, what it reaches, where it ends."""
+"""A bundle's ``MODEL_CARD.md``: what it was trained on and under which licences, what it reaches, where it ends.
+
+And the last step of every bundle that is made: its card and its manifest, with what a check says of it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from data.schema import INTENTS
+from model.bundle import CARD, write_manifest
+
+Check = Callable[[Path], Mapping[str, Any]]
+"""Tries a finished bundle; gives what ``bundle.json`` then holds under ``behaviour`` (``Bundle.behaviour``)."""
 
 _PERMISSIVE = [
     "Trained with `--licence permissive`: registered corpora whose licence does not clearly allow commercial use were"
     " left out. Mentions of no registered corpus are the trainer's own to answer for.",
     "",
 ]
+
+
+def describe(folder: Path, manifest: Mapping[str, Any], check: Check | None, progress: Callable[[str], None]) -> None:
+    """Complete a bundle's folder with its card and manifest, and record what ``check``, if any, says of it."""
+    (folder / CARD).write_text(model_card(manifest), encoding="utf-8")
+    write_manifest(folder, manifest)
+    if check is not None:
+        progress("trying its behaviour")
+        describe(folder, {**manifest, "behaviour": check(folder)}, None, progress)
 
 
 def model_card(manifest: Mapping[str, Any]) -> str:

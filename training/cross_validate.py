@@ -13,22 +13,20 @@ from typing import Any, Literal
 
 import numpy as np
 
-from data.files import open_writer
-from data.schema import AUTHOR_FIELDS, INTENTS, LABELLED_FIELDS, LabelledMention, labelled_to_row
+from data.files import LABELLED_TYPES, open_writer
+from data.schema import INTENTS, LabelledMention, labelled_to_row
 from data.splits import brand_folds
 from model.bundle import MANIFEST
 from model.scorer import Reading, Scorer
-from training.assemble import figures_of
-from training.examples import labels_of
+from training.assemble import figures_by_part
 from training.job import TrainingError, TrainJob
 from training.mentions import check_enough, set_aside, training_mentions, without
 from training.processes import is_main, main_first, say
+from training.sample import labels_of
 from training.train import fingerprint, make_bundle
 
 _METRICS = ("precision", "recall", "f1", "both_classes_f1", "average_precision")
-_FIELDS = LABELLED_FIELDS
-_COLUMNS = dict.fromkeys(_FIELDS, str) | dict.fromkeys(AUTHOR_FIELDS, float) | dict.fromkeys(INTENTS, int)
-_COLUMNS |= {**{f"p_{intent}": float for intent in INTENTS}, "fold": int}
+_COLUMNS = {**LABELLED_TYPES, **dict.fromkeys((f"p_{intent}" for intent in INTENTS), float), "fold": int}
 
 Group = Literal["brand_key", "source", "id"]
 _GROUPS: dict[Group, str] = {"brand_key": "brands", "source": "sources", "id": "mentions"}
@@ -134,22 +132,16 @@ def _claim(job: TrainJob, plan: CrossValidation, mentions: Sequence[LabelledMent
 
 
 def _row(mention: LabelledMention, reading: Reading, fold: int) -> dict[str, Any]:
-    flat = labelled_to_row(mention)
     chances = {f"p_{intent}": value for intent, value in zip(INTENTS, reading.probabilities, strict=True)}
-    return {**{name: flat[name] for name in _FIELDS}, **chances, "fold": fold}
+    return {**labelled_to_row(mention), **chances, "fold": fold}
 
 
 def _figures(
     mentions: Sequence[LabelledMention], readings: Sequence[Reading], thresholds: tuple[float, ...]
 ) -> dict[str, Any]:
     values = np.array([reading.probabilities for reading in readings], dtype=np.float64)
-    cuts = np.array(thresholds, dtype=np.float64)
-    truth = labels_of(mentions)
     natural = np.array([mention.stratum == "natural" for mention in mentions])
-    parts = {"all": figures_of(values, truth, cuts)}
-    if 0 < natural.sum() < len(natural):
-        parts["natural"] = figures_of(values[natural], truth[natural], cuts)
-    return parts
+    return figures_by_part(values, labels_of(mentions), np.array(thresholds, dtype=np.float64), natural)
 
 
 def _write(

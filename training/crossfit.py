@@ -13,7 +13,7 @@ import numpy as np
 
 from data.schema import INTENTS
 from data.splits import brand_folds
-from model.bundle import CUTS
+from model.bundle import CUTS, NO_INTERVAL
 from model.reliability import calibration_error, wilson_interval
 from training.calibrate import Cut, Fitted, probabilities
 from training.sample import Flags, Floats, Sample
@@ -130,7 +130,7 @@ def _edges(cut: Cut) -> tuple[Floats, Floats, Floats]:
     rows = []
     for intent in INTENTS:
         threshold, interval = cut.thresholds[intent], cut.threshold_interval[intent]
-        low, high = interval or (np.inf, -np.inf)
+        low, high = interval or NO_INTERVAL
         rows.append((np.inf if threshold is None else threshold, low, high))
     thresholds, lows, highs = np.array(rows, dtype=np.float64).T
     return thresholds, lows, highs

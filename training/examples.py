@@ -15,18 +15,7 @@ from model.brands import Brands
 from model.encoding import Encoder
 from model.normalise import OTHER, Word, normalise
 from training.recipe import Recipe
-from training.sample import UNKNOWN, Floats, labels_of
-
-__all__ = [
-    "UNKNOWN",
-    "Floats",
-    "PadToLongest",
-    "distilled",
-    "labels_of",
-    "to_dataset",
-    "token_ids",
-    "varied_ids",
-]
+from training.sample import Floats
 
 _ONSETS = (*"bcdfghjklmnprstvwyz", "br", "ch", "dr", "fl", "gl", "pl", "qu", "sh", "st", "tr")
 _VOWELS = ("a", "e", "i", "o", "u", "ai", "ee", "o", "a")
@@ -71,7 +60,7 @@ def _words(mentions: Sequence[LabelledMention], brands: Brands) -> Iterator[Sequ
 def to_dataset(ids: Sequence[Sequence[int]], targets: Floats, weights: Sequence[float]) -> Dataset:
     """One example per mention: ``input_ids``, ``length``, ``labels`` and ``weight``.
 
-    ``targets`` of shape (mentions, intents) are 0 to 1, or ``UNKNOWN``.
+    ``targets`` of shape (mentions, intents) are 0 to 1, or ``training.sample.UNKNOWN``.
     """
     return Dataset.from_dict(
         {"input_ids": ids, "length": [len(item) for item in ids], "labels": targets.tolist(), "weight": list(weights)}
@@ -83,6 +72,18 @@ def distilled(labels: Floats, taught: Floats, share: float) -> Floats:
     return np.where(labels >= 0, (1 - share) * labels + share * taught, taught)
 
 
+def padded(ids: Sequence[Sequence[int]], padding_id: int) -> dict[str, torch.Tensor]:
+    """``input_ids`` and ``attention_mask`` of shape (mentions, tokens), as long as the longest mention needs."""
+    # A multiple of 8 keeps the number of shapes small, which matrix libraries prepare one by one.
+    longest = -(-max(map(len, ids)) // 8) * 8
+    table = torch.full((len(ids), longest), padding_id)
+    mask = torch.zeros_like(table)
+    for row, its in enumerate(ids):
+        table[row, : len(its)] = torch.tensor(its)
+        mask[row, : len(its)] = 1
+    return {"input_ids": table, "attention_mask": mask}
+
+
 class PadToLongest:
     """Collates examples into tensors padded to the longest of the batch."""
 
@@ -91,17 +92,8 @@ class PadToLongest:
 
     def __call__(self, examples: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """Ids, mask, labels and weights of a batch."""
-        # A multiple of 8 keeps the number of shapes small, which matrix libraries prepare one by one.
-        longest = -(-max(len(example["input_ids"]) for example in examples) // 8) * 8
-        ids = torch.full((len(examples), longest), self.padding_id)
-        mask = torch.zeros((len(examples), longest), dtype=torch.long)
-        for row, example in enumerate(examples):
-            length = len(example["input_ids"])
-            ids[row, :length] = torch.tensor(example["input_ids"])
-            mask[row, :length] = 1
         return {
-            "input_ids": ids,
-            "attention_mask": mask,
+            **padded([example["input_ids"] for example in examples], self.padding_id),
             "labels": torch.tensor([example["labels"] for example in examples]),
             "weight": torch.tensor([example["weight"] for example in examples]),
         }

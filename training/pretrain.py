@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, PrinterCallback, Trainer
 
 from training.base import BaseModelError
+from training.examples import padded
 from training.fit import Progress, last_checkpoint, training_arguments
 from training.processes import say
 from training.recipe import Recipe
@@ -60,20 +61,15 @@ class MaskTokens:
 
     def __call__(self, examples: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
         """Ids, attention mask and labels (-100 where nothing is asked) of a batch, each (batch, tokens)."""
-        longest = -(-max(len(example["input_ids"]) for example in examples) // 8) * 8
-        ids = torch.full((len(examples), longest), self.padding)
-        for row, example in enumerate(examples):
-            ids[row, : len(example["input_ids"])] = torch.tensor(example["input_ids"])
-        attention = torch.zeros_like(ids)
-        for row, example in enumerate(examples):
-            attention[row, : len(example["input_ids"])] = 1
+        batch = padded([example["input_ids"] for example in examples], self.padding)
+        ids = batch["input_ids"]
         asked = (torch.rand(ids.shape) < _SHARE) & ~torch.isin(ids, self.special)
         labels = ids.masked_fill(~asked, -100)
         chance = torch.rand(ids.shape)
         ids = ids.masked_fill(asked & (chance < _MASKED), self.mask)
         other = asked & (chance >= _MASKED) & (chance < _MASKED + _RANDOM)
         ids = torch.where(other, torch.randint(self.size, ids.shape), ids)
-        return {"input_ids": ids, "attention_mask": attention, "labels": labels}
+        return {**batch, "input_ids": ids, "labels": labels}
 
 
 def pretrain(

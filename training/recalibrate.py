@@ -9,7 +9,7 @@ import hashlib
 import json
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from data.files import file_errors, read_labelled
 from data.schema import INTENTS
 from model.bundle import (
     BRANDS,
-    CARD,
     CUTS,
     MANIFEST,
     MODEL,
@@ -29,12 +28,11 @@ from model.bundle import (
     Bundle,
     Calibration,
     file_hash,
-    write_manifest,
 )
 from model.errors import FirstreplyError
 from model.scorer import Scorer
 from training.calibrate import CALIBRATED, Cut, Fitted, fit
-from training.card import model_card
+from training.card import Check, describe
 from training.crossfit import calibration_entries, cross_fit
 from training.sample import Sample
 
@@ -55,7 +53,7 @@ class CalibrateJob:
     out: Path
 
 
-def calibrate(job: CalibrateJob, check: Callable[[Path], Mapping[str, Any]] | None = None) -> int:
+def calibrate(job: CalibrateJob, check: Check | None = None) -> int:
     """Write the new bundle; prints how sure its cuts are on stdout, progress on stderr. Returns the exit status.
 
     Platt scaling of the bundle's own log-odds, with a prior that they are right (``training.calibrate.CALIBRATED``).
@@ -144,23 +142,15 @@ def _manifest(job: CalibrateJob, old: Bundle, sample: Sample, kept: Sequence[str
     }
 
 
-def _write(job: CalibrateJob, manifest: dict[str, Any], check: Callable[[Path], Mapping[str, Any]] | None) -> None:
+def _write(job: CalibrateJob, manifest: dict[str, Any], check: Check | None) -> None:
     """Complete the folder beside OUT and move it there whole."""
     building = job.out.with_name(job.out.name + ".part")
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
     for name in (MODEL, TOKENIZER, BRANDS):
         shutil.copyfile(job.bundle / name, building / name)
-    _describe(building, manifest)
-    if check is not None:
-        _say("trying its behaviour")
-        _describe(building, manifest | {"behaviour": check(building)})
+    describe(building, manifest, check, _say)
     building.rename(job.out)
-
-
-def _describe(folder: Path, manifest: dict[str, Any]) -> None:
-    (folder / CARD).write_text(model_card(manifest), encoding="utf-8")
-    write_manifest(folder, manifest)
 
 
 def _table(manifest: dict[str, Any], sample: Sample, kept: Sequence[str]) -> str:

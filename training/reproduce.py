@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from training.assemble import Check
+from training.card import Check
 from training.processes import is_main
 from training.record import bundle_files, differences, facts, read_record
 from training.train import train

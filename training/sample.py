@@ -11,15 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from data.schema import INTENTS, OTHER_TARGET, LabelledMention
+from data.schema import INTENTS, LabelledMention
+from data.splits import independent_groups
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 UNKNOWN = -1.0
 """How a label that is not known is written in an array."""
-_FEWEST_BRANDS = 4
-"""Below this many brands, groups are posts: two or three brands tell nothing of how brands differ."""
 
 
 @dataclass(frozen=True)
@@ -40,16 +39,9 @@ class Sample:
     @classmethod
     def of(cls, mentions: Sequence[LabelledMention], logits: Floats) -> Sample:
         """The sample of labelled mentions and what the model reads in them."""
-        posts = [mention.post for mention in mentions]
-        brand_of = {mention.id: mention.brand_key for mention in mentions if mention.stratum != OTHER_TARGET}
-        brands = [
-            mention.brand_key if post == mention.id else brand_of.get(post, mention.brand_key)
-            for mention, post in zip(mentions, posts, strict=True)
-        ]
-        by_brand = len(set(brands)) >= _FEWEST_BRANDS
+        groups, by = independent_groups(mentions, [mention.brand_key for mention in mentions])
         natural = np.array([mention.stratum == "natural" for mention in mentions], dtype=np.bool_)
-        groups = tuple(brands if by_brand else posts)
-        return cls(logits, labels_of(mentions), groups, "brand" if by_brand else "mention", natural)
+        return cls(logits, labels_of(mentions), tuple(groups), by, natural)
 
     def only(self, rows: Flags) -> Sample:
         """The mentions of these rows."""

@@ -5,7 +5,7 @@ Leaves mixing that with the labels to ``training.examples``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,12 +20,12 @@ from model.errors import FirstreplyError
 from model.scorer import Scorer
 from training import calibrate
 from training.base import load_base
-from training.examples import Floats, PadToLongest, labels_of, to_dataset, token_ids
+from training.examples import padded, token_ids
 from training.fit import multiplies_bfloat16
 from training.kept import RECORD, WEIGHTS, Kept, kept_record, restore_head
 from training.network import IntentNetwork, target_id
 from training.processes import say
-from training.sample import Sample
+from training.sample import Floats, Sample
 
 _BATCH = 64
 
@@ -75,32 +75,37 @@ class Teacher:
         if isinstance(self.made, Bundle):
             readings = Scorer.load(self.folder).read_all((mention.text, mention.target) for mention in mentions)
             return np.array([reading.probabilities for reading in readings])
-        fitted = calibrate.fit(Sample.of(dev, self._logits(dev, brands, self.made)))
-        return calibrate.probabilities(fitted.calibration, self._logits(mentions, brands, self.made))
+        read = self._reader(self.made, brands)
+        fitted = calibrate.fit(Sample.of(dev, read(dev)))
+        return calibrate.probabilities(fitted.calibration, read(mentions))
 
-    def _logits(self, mentions: Sequence[LabelledMention], brands: Brands, kept: Kept) -> Floats:
-        """Logits by torch, in batches of mentions of like length."""
+    def _reader(self, kept: Kept, brands: Brands) -> Callable[[Sequence[LabelledMention]], Floats]:
+        """Logits of mentions by torch, in batches of mentions of like length."""
         encoder_network, tokenizer = load_base(str(self.folder))
         network = IntentNetwork(encoder_network, target_id(tokenizer), dropout=0.0).eval()
         restore_head(network, self.folder)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         network.to(device)
-        ids = token_ids(mentions, Encoder.load(self.folder / "tokenizer.json", kept.max_tokens), brands)
-        examples = to_dataset(ids, labels_of(mentions), [1.0] * len(mentions))
-        collate = PadToLongest(tokenizer.pad_token_id or 0)
-        order = sorted(range(len(ids)), key=lambda index: len(ids[index]))
-        logits = np.zeros((len(ids), len(INTENTS)))
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=multiplies_bfloat16()):
-            for start in range(0, len(order), _BATCH):
-                chosen = order[start : start + _BATCH]
-                batch = collate([examples[index] for index in chosen])
-                answer = network.logits(batch["input_ids"].to(device), batch["attention_mask"].to(device))
-                logits[chosen] = answer.cpu().numpy()
-        return logits
+        encoder = Encoder.load(self.folder / "tokenizer.json", kept.max_tokens)
+        padding = tokenizer.pad_token_id or 0
+
+        def read(mentions: Sequence[LabelledMention]) -> Floats:
+            ids = token_ids(mentions, encoder, brands)
+            order = sorted(range(len(ids)), key=lambda index: len(ids[index]))
+            logits = np.zeros((len(ids), len(INTENTS)))
+            with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=multiplies_bfloat16()):
+                for start in range(0, len(order), _BATCH):
+                    chosen = order[start : start + _BATCH]
+                    batch = padded([ids[index] for index in chosen], padding)
+                    answer = network.logits(batch["input_ids"].to(device), batch["attention_mask"].to(device))
+                    logits[chosen] = answer.cpu().numpy()
+            return logits
+
+        return read
 
 
 def taught(
-    teachers: Sequence[Teacher],
+    folders: Sequence[Path],
     mentions: Sequence[LabelledMention],
     dev: Sequence[LabelledMention],
     brands: Brands,
@@ -111,9 +116,9 @@ def taught(
     if kept.is_file():
         return np.asarray(np.load(kept), dtype=np.float64)
     total = np.zeros((len(mentions), len(INTENTS)))
-    for teacher in teachers:
-        say(f"asking the teacher {teacher.folder}")
-        total += teacher.read(mentions, dev, brands)
-    np.save(kept.with_suffix(".part.npy"), total / len(teachers))
+    for folder in folders:
+        say(f"asking the teacher {folder}")
+        total += Teacher.load(folder).read(mentions, dev, brands)
+    np.save(kept.with_suffix(".part.npy"), total / len(folders))
     kept.with_suffix(".part.npy").replace(kept)
-    return total / len(teachers)
+    return total / len(folders)

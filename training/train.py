@@ -21,9 +21,10 @@ from model.brands import DEFAULT_BRANDS, Brands
 from model.bundle import MODEL, Bundle
 from model.encoding import Encoder
 from model.normalise import NORMALISER_VERSION
-from training.assemble import Check, Parts, assemble
+from training.assemble import Parts, assemble
 from training.base import check_base, load_base
-from training.examples import distilled, labels_of, to_dataset, token_ids, varied_ids
+from training.card import Check
+from training.examples import distilled, to_dataset, token_ids, varied_ids
 from training.export import QUANTISATION, export_fp32, quantise
 from training.fit import FitInputs, fit, last_checkpoint, make_deterministic, positive_weights, use_bfloat16
 from training.job import TrainingError, TrainJob, check_out
@@ -34,10 +35,9 @@ from training.pretrain import pretrain
 from training.processes import is_main, main_first, process_count, say
 from training.recipe import Recipe
 from training.record import write_record
+from training.sample import labels_of
 from training.teachers import Teacher, taught
 from training.tracking import check_tracker
-
-__all__ = ["Prepared", "TrainJob", "TrainingError", "fingerprint", "make_bundle", "prepare", "train"]
 
 
 def train(job: TrainJob, check: Check | None = None) -> int:
@@ -79,13 +79,11 @@ def prepare(job: TrainJob, training: Mentions, dev: Mentions, run: Path) -> Prep
     with main_first():
         if is_main():
             tokenizer.save_pretrained(run / "tokenizer")
-        teachers = [Teacher.load(folder) for folder in job.teachers]
-        guesses = taught(teachers, training, dev, brands, run) if teachers else None
+        guesses = taught(job.teachers, training, dev, brands, run) if job.teachers else None
     encoder = Encoder.load(run / "tokenizer" / "tokenizer.json", recipe.max_tokens)
     say(f"reading {len(training):,} train and {len(dev):,} dev mentions")
     if recipe.pretraining_epochs and last_checkpoint(run) is None:
         pretrain(encoder_network, tokenizer, token_ids(training, encoder, brands), recipe, run / "pretraining")
-        set_seed(recipe.seed)  # the head begins the same where pre-training was found finished
     if guesses is None:
         training = [mention for mention in training if mention.is_labelled]
     labels = labels_of(training)
@@ -101,6 +99,7 @@ def prepare(job: TrainJob, training: Mentions, dev: Mentions, run: Path) -> Prep
         logs=job.beside("logs"),
     )
     weights = positive_weights(labels, recipe.positive_weight)
+    set_seed(recipe.seed)  # the head begins the same where pre-training or what teachers said was found finished
     network = IntentNetwork(encoder_network, target_id(tokenizer), recipe.dropout, weights)
     kept = kept_record(Path(recipe.base))
     if kept is not None:

@@ -28,8 +28,9 @@ from model.brands import Brands
 from model.bundle import Bundle
 from model.normalise import normalise
 from model.scorer import Scorer
+from training.job import TrainJob
 from training.recipe import load_recipe
-from training.train import TrainJob, train
+from training.train import train
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 POST = ("a post", "Brellow")

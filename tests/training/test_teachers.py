@@ -21,12 +21,13 @@ from tests.conftest import SAMPLE
 from training import calibrate
 from training.base import BaseModelError, load_base
 from training.examples import token_ids
+from training.job import TrainingError, TrainJob
 from training.kept import HEAD, RECORD, Kept, keep, kept_record, restore_head
 from training.network import IntentNetwork, add_masks, target_id
 from training.recipe import load_recipe
 from training.sample import Floats, Sample
 from training.teachers import Teacher, TeacherError, taught
-from training.train import TrainingError, TrainJob, train
+from training.train import train
 
 BRANDS = Brands.load(SAMPLE / "brands.toml")
 MENTIONS = read_labelled(SAMPLE / "train.csv")[:40]
@@ -75,7 +76,7 @@ def test_teachers_are_averaged_and_not_asked_twice(
     kept: tuple[IntentNetwork, Path], tiny_bundle: Path, tmp_path: Path
 ) -> None:
     teachers = [Teacher.load(tiny_bundle), Teacher.load(kept[1])]
-    found = taught(teachers, MENTIONS, DEV, BRANDS, tmp_path)
+    found = taught([teacher.folder for teacher in teachers], MENTIONS, DEV, BRANDS, tmp_path)
     assert found.shape == (len(MENTIONS), len(INTENTS))
     readings = Scorer.load(tiny_bundle).read_all((mention.text, mention.target) for mention in MENTIONS)
     ours = np.array([reading.probabilities for reading in readings])

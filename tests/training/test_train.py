@@ -23,9 +23,10 @@ from model.bundle import Bundle
 from model.scorer import Scorer
 from training.base import load_base
 from training.export import export_fp32
+from training.job import TrainingError, TrainJob
 from training.network import IntentNetwork, add_masks, target_id
 from training.recipe import load_recipe
-from training.train import TrainingError, TrainJob, train
+from training.train import train
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "data" / "sample"
