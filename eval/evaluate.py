@@ -18,10 +18,12 @@ import numpy as np
 
 from data.files import file_errors
 from data.schema import INTENTS, FirstreplyError, LabelledMention
+from data.splits import independent_groups
 from eval.baselines import BASELINES, Predictions, TrainingSet, cut_at
 from eval.behaviour import behaviour_report
 from eval.labelled import LabelledFile, read_by_model, read_labelled_files
 from eval.metrics import Figures, Flags, Floats, figures, truth_of
+from eval.paired import paired_difference
 from eval.report import markdown_report, text_report
 from model.bundle import Bundle
 from model.normalise import normalise
@@ -103,6 +105,7 @@ def evaluate(job: EvaluateJob) -> int:
         overlap = _find_overlap(keys, texts, train)
 
     natural = np.array([mention.stratum == NATURAL for mention in mentions])
+    groups, by = independent_groups(mentions, keys)
     columns = _columns(mentions, keys, [*SLICED_BY, *job.by], overlap)
     report: dict[str, Any] = {
         "format": 1,
@@ -115,7 +118,14 @@ def evaluate(job: EvaluateJob) -> int:
         "cuts": _every_cut(scorer.bundle, model.scores, truth),
         "slices": {name: _slices(values, model, truth) for name, values in columns.items()},
         "behaviour": behaviour_report(scorer),
-        "others": {one.name: _measure(one, truth, natural) for one in others},
+        "others": {
+            one.name: {
+                **_measure(one, truth, natural),
+                "difference": paired_difference(truth, model.labels, one.labels, groups),
+            }
+            for one in others
+        },
+        "resampled_by": by,
     }
     print(text_report(report))
     _write(job.out, report)

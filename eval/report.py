@@ -143,10 +143,20 @@ def _beside(report: Report) -> Table:
         overall, natural = measured["overall"], measured["natural"]
         per_intent = [_show(overall["intents"][intent]["f1"]) for intent in INTENTS]
         apart = _show(natural["macro_f1"]) if natural else "–"
-        rows.append([name, _show(overall["macro_f1"]), apart, _show(overall["macro_average_precision"]), *per_intent])
-    header = ["F1 of", "macro", "macro, natural", "macro AP", *INTENTS]
-    note = "Baselines are fitted on the train files, their thresholds chosen there by F1, out of fold by brand."
-    return Table("Beside others", header, rows, note if report["train"] else "")
+        macro = [_show(overall["macro_f1"]), _difference(measured.get("difference"))]
+        rows.append([name, *macro, apart, _show(overall["macro_average_precision"]), *per_intent])
+    header = ["F1 of", "macro", "the first is ahead by (95%)", "macro, natural", "macro AP", *INTENTS]
+    groups = {"brand": "brands", "mention": "posts"}[report["resampled_by"]]
+    notes = [f"Ahead by: paired bootstrap of whole {groups}; where the interval holds 0, either may be the better."]
+    if report["train"]:
+        notes.append(
+            "Baselines are fitted on the train files, their thresholds chosen there by F1, out of fold by brand."
+        )
+    return Table("Beside others", header, rows, " ".join(notes))
+
+
+def _difference(of: Report | None) -> str:
+    return f"{of['macro_f1']:+.3f} ({of['low']:+.3f} to {of['high']:+.3f})" if of else ""
 
 
 def _slices(column: str, sliced: Report) -> Table:

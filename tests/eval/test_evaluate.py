@@ -136,6 +136,10 @@ def test_baselines_and_another_bundle_stand_beside_and_what_is_in_train_is_said(
     assert same == f"{report['model']} ({tiny_bundle})"
     assert baselines == ["majority", "keyword rules", "TF-IDF + logistic regression"]
     assert report["others"][same]["overall"] == report["overall"]
+    assert report["others"][same]["difference"]["macro_f1"] == report["others"][same]["difference"]["high"] == 0
+    rules = report["others"]["keyword rules"]
+    ahead = report["overall"]["macro_f1"] - rules["overall"]["macro_f1"]
+    assert rules["difference"]["macro_f1"] == pytest.approx(ahead)
     # a word gives the label, so what reads words must be right
     assert report["others"]["TF-IDF + logistic regression"]["overall"]["macro_f1"] > 0.95
     assert report["others"]["keyword rules"]["overall"]["macro_calibration_error"] is None
