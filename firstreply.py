@@ -341,7 +341,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="BUNDLE",
-        help="state its dev figures in the card too",
+        help="state in the card what it reaches on dev too",
     )
     train.add_argument("--report-to", choices=_TRACKERS, help="log the loss and the dev figures to this tracker")
     instead = train.add_mutually_exclusive_group()

@@ -73,8 +73,6 @@ class Bundle:
     figures: Mapping[str, Any]
     sha256: str
     """Hash of the manifest, and through it of every file."""
-    dev_sha256: str = ""
-    """Hash of the dev mentions that ``figures`` are of; "" in older bundles."""
     permissive: bool = False
     """Trained without corpora whose licence does not clearly allow commercial use."""
     behaviour: Mapping[str, Any] | None = None
@@ -122,7 +120,6 @@ class Bundle:
                 data=tuple(manifest["data"]),
                 figures=manifest["figures"],
                 sha256=manifest["sha256"],
-                dev_sha256=str(manifest.get("dev_sha256", "")),
                 permissive=bool(manifest.get("permissive")),
                 behaviour=manifest.get("behaviour"),
             )

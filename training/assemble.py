@@ -16,11 +16,11 @@ from sklearn.metrics import average_precision_score, f1_score, precision_recall_
 
 from data.schema import INTENTS, LabelledMention
 from model.bundle import BRANDS, CARD, CUTS, MODEL, TOKENIZER, Calibration, write_manifest
-from model.scorer import Scorer
+from model.scorer import Reading, Scorer
 from training.calibrate import fit, probabilities
 from training.card import Check, describe
 from training.crossfit import calibration_entries, cross_fit
-from training.sample import Flags, Floats, Sample
+from training.sample import Flags, Floats, Sample, labels_of
 
 IDENTITY = Calibration((1.0,) * len(INTENTS), (0.0,) * len(INTENTS))
 
@@ -69,6 +69,15 @@ def figures_by_part(values: Floats, truth: Floats, thresholds: Floats, natural: 
     if 0 < natural.sum() < len(natural):
         figures["natural"] = figures_of(values[natural], truth[natural], thresholds)
     return figures
+
+
+def figures_read(
+    mentions: Sequence[LabelledMention], readings: Sequence[Reading], thresholds: Sequence[float]
+) -> dict[str, Any]:
+    """``figures_by_part`` of what a bundle read in labelled mentions, at its thresholds."""
+    values = np.array([reading.probabilities for reading in readings], dtype=np.float64)
+    natural = np.array([mention.stratum == "natural" for mention in mentions])
+    return figures_by_part(values, labels_of(mentions), np.array(thresholds, dtype=np.float64), natural)
 
 
 def figures_of(values: Floats, truth: Floats, thresholds: Floats) -> dict[str, Any]:

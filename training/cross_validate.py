@@ -18,11 +18,10 @@ from data.schema import INTENTS, LabelledMention, labelled_to_row
 from data.splits import brand_folds
 from model.bundle import MANIFEST
 from model.scorer import Reading, Scorer
-from training.assemble import figures_by_part
+from training.assemble import figures_read
 from training.job import TrainingError, TrainJob
 from training.mentions import check_enough, set_aside, training_mentions, without
 from training.processes import is_main, main_first, say
-from training.sample import labels_of
 from training.train import fingerprint, make_bundle
 
 _METRICS = ("precision", "recall", "f1", "both_classes_f1", "average_precision")
@@ -80,7 +79,7 @@ def cross_validate(job: TrainJob, plan: CrossValidation) -> int:
             scorer = Scorer.load(bundle)
             readings = list(scorer.read_all((mention.text, mention.target) for mention in left_out))
             rows += [_row(*pair, fold + 1) for pair in zip(left_out, readings, strict=True)]
-            figures.append(_figures(left_out, readings, scorer.bundle.thresholds("balanced")))
+            figures.append(figures_read(left_out, readings, scorer.bundle.thresholds("balanced")))
     if is_main():
         _write(job, plan, rows, figures)
     return 0
@@ -134,14 +133,6 @@ def _claim(job: TrainJob, plan: CrossValidation, mentions: Sequence[LabelledMent
 def _row(mention: LabelledMention, reading: Reading, fold: int) -> dict[str, Any]:
     chances = {f"p_{intent}": value for intent, value in zip(INTENTS, reading.probabilities, strict=True)}
     return {**labelled_to_row(mention), **chances, "fold": fold}
-
-
-def _figures(
-    mentions: Sequence[LabelledMention], readings: Sequence[Reading], thresholds: tuple[float, ...]
-) -> dict[str, Any]:
-    values = np.array([reading.probabilities for reading in readings], dtype=np.float64)
-    natural = np.array([mention.stratum == "natural" for mention in mentions])
-    return figures_by_part(values, labels_of(mentions), np.array(thresholds, dtype=np.float64), natural)
 
 
 def _write(
