@@ -100,6 +100,7 @@ def _train(options: argparse.Namespace) -> int:
         dev=options.dev,
         brands=options.brands,
         teachers=tuple(options.teacher),
+        averaged=tuple(options.average_with),
         compared=tuple(options.compare_with),
         exclude_sources=tuple(options.exclude_source),
         permissive=options.licence == "permissive",
@@ -137,7 +138,7 @@ def _check_train(options: argparse.Namespace) -> None:
     else:
         idle = given & {"compare_with"}
     if options.sweep is not None:
-        idle |= given & {"keep_fp32", "keep_encoder", "name", "model_version", "compare_with"}
+        idle |= given & {"keep_fp32", "keep_encoder", "name", "model_version", "compare_with", "average_with"}
     if idle:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(idle))
         parser.error(f"{names} would do nothing here; leave it out")
@@ -334,6 +335,14 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--keep-fp32", action="store_true", help="also write the float32 bundle, BUNDLE-fp32")
     train.add_argument(
         "--keep-encoder", action="store_true", help="also write the encoder, BUNDLE-encoder, as a --base to go on from"
+    )
+    train.add_argument(
+        "--average-with",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="ENCODER",
+        help="average the weights with those of these kept encoders in the end",
     )
     train.add_argument(
         "--compare-with",

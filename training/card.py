@@ -90,7 +90,9 @@ def model_card(manifest: Mapping[str, Any]) -> str:
 
 def _teachers(manifest: Mapping[str, Any]) -> str:
     bases = ", ".join(f"`{row['base_model']}`" for row in manifest["teachers"])
-    return f", taught by bundles fine-tuned from {bases}" if bases else ""
+    taught = f", taught by bundles fine-tuned from {bases}" if bases else ""
+    count = manifest.get("averaged", 1)
+    return f"{taught}; its weights are the mean of {count} fine-tunings" if count > 1 else taught
 
 
 def _licences(data: list[Mapping[str, Any]]) -> list[str]:

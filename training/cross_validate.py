@@ -53,10 +53,11 @@ def cross_validate(job: TrainJob, plan: CrossValidation) -> int:
         TrainingError: too few mentions or groups, options that would let left-out brands be seen, or ``job.out``
             holds something else.
     """
-    if job.dev or job.teachers:
+    if job.dev or job.teachers or job.averaged:
+        option = "dev" if job.dev else "teacher" if job.teachers else "average-with"
         raise TrainingError(
-            f"--cross-validate takes no --{'dev' if job.dev else 'teacher'}: every fold sets brands aside by itself,"
-            " and a teacher may have seen the brands that are left out"
+            f"--cross-validate takes no --{option}: every fold sets brands aside by itself,"
+            " and other models may have seen the brands that are left out"
         )
     mentions = training_mentions(job)
     folds = _folds(mentions, plan, job.recipe.seed)

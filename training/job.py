@@ -27,6 +27,8 @@ class TrainJob:
     teachers: tuple[Path, ...] = ()
     """Bundles or kept encoders to learn from as well: from the mean of their probabilities. They teach mentions without
     labels too."""
+    averaged: tuple[Path, ...] = ()
+    """Kept encoders of the same base; in the end all weights are averaged (``training.kept.average``)."""
     compared: tuple[Path, ...] = ()
     """Bundles whose figures on the same dev mentions stand in the card beside this one's."""
     exclude_sources: tuple[str, ...] = ()

@@ -5,7 +5,8 @@ It is a base to go on from, as any folder with an encoder is, and a teacher. Lea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import operator
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedTokenizerFast
 
 from data.sources import allows_commercial_use
-from training.base import BaseModelError
+from training.base import BaseModelError, load_base
 from training.network import IntentNetwork
 
 HEAD = "intent_head.safetensors"
@@ -44,6 +45,11 @@ def keep(network: IntentNetwork, tokenizer: PreTrainedTokenizerFast, folder: Pat
     (folder / RECORD).write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
+def weight_files(folder: Path) -> tuple[Path, Path]:
+    """The files of a kept encoder that decide what it reads."""
+    return folder / WEIGHTS, folder / HEAD
+
+
 def kept_record(folder: Path) -> Kept | None:
     """The record of a kept encoder; None where the folder (or hub id) is not one.
 
@@ -68,6 +74,34 @@ def restore_head(network: IntentNetwork, folder: Path) -> None:
         network.head.load_state_dict(load_file(folder / HEAD))
     except (OSError, RuntimeError, SafetensorError) as error:
         raise BaseModelError(f"{folder / HEAD}: {str(error).splitlines()[0]}; keep the encoder again") from None
+
+
+def average(network: IntentNetwork, folders: Sequence[Path]) -> None:
+    """Give the network the mean of its own weights and those of kept encoders.
+
+    The mean of several fine-tunings of one encoder ("model soup"; Wortsman et al., ICML 2022) reads as well as their
+    ensemble or better, and costs no more than one.
+
+    Raises:
+        BaseModelError: one is no kept encoder, or of another encoder or vocabulary.
+    """
+    heads = {name: weight.clone() for name, weight in network.head.state_dict().items()}
+    whole = {name: weight.clone() for name, weight in network.encoder.state_dict().items()}
+    for folder in folders:
+        encoder, _ = load_base(str(folder))
+        restore_head(network, folder)
+        for total, part in ((whole, encoder.state_dict()), (heads, network.head.state_dict())):
+            shapes = ({name: weight.shape for name, weight in weights.items()} for weights in (total, part))
+            if operator.ne(*shapes):
+                raise BaseModelError(f"{folder}: another encoder than the one it is to be averaged with")
+            for name, weight in part.items():
+                if weight.is_floating_point():
+                    total[name] += weight.to(total[name].device)
+    share = 1 / (1 + len(folders))
+    for total in (whole, heads):
+        total.update({name: weight * share for name, weight in total.items() if weight.is_floating_point()})
+    network.encoder.load_state_dict(whole)
+    network.head.load_state_dict(heads)
 
 
 def restricted(data: Iterable[Mapping[str, Any]]) -> str:

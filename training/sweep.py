@@ -49,6 +49,8 @@ def sweep(job: TrainJob, trials: int) -> int:
     """
     if process_count() > 1:
         raise TrainingError("--sweep runs in one process: start it without a launcher")
+    if not job.recipe.epochs:
+        raise TrainingError("--sweep looks for settings of a training: give a recipe with epochs above 0")
     training, dev = train_and_dev(job)
     study = _study(job, fingerprint(job, [*training, *dev]))
     done = _ended(study)

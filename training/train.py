@@ -18,7 +18,7 @@ from transformers.utils import logging as transformers_logging
 
 from data.schema import LabelledMention
 from model.brands import DEFAULT_BRANDS, Brands
-from model.bundle import MODEL, Bundle
+from model.bundle import MODEL, Bundle, file_hash
 from model.encoding import Encoder
 from model.normalise import NORMALISER_VERSION
 from model.scorer import Scorer
@@ -29,7 +29,7 @@ from training.examples import distilled, to_dataset, token_ids, varied_ids
 from training.export import QUANTISATION, export_fp32, quantise
 from training.fit import FitInputs, fit, last_checkpoint, make_deterministic, positive_weights, use_bfloat16
 from training.job import TrainingError, TrainJob, check_out
-from training.kept import Kept, keep, kept_record, merged, restore_head, restricted
+from training.kept import RECORD, Kept, average, keep, kept_record, merged, restore_head, restricted, weight_files
 from training.mentions import Mentions, brand_keys, provenance, train_and_dev
 from training.network import IntentNetwork, add_masks, target_id
 from training.pretrain import pretrain
@@ -114,27 +114,32 @@ def make_bundle(job: TrainJob, training: Mentions, dev: Mentions, check: Check |
     In several processes, the main one writes and the others return nothing as soon as the network is fitted.
 
     Raises:
-        TrainingError: it is asked to be permissive and a teacher is not.
+        TrainingError: it is asked to be permissive and a teacher is not, or to train nothing and there is no head.
     """
     brands_file = job.brands or DEFAULT_BRANDS
     teachers = [Teacher.load(folder) for folder in job.teachers]
-    _check_licences(job, teachers)
+    averaged = [_kept(folder) for folder in job.averaged]
+    _check_licences(job, teachers, averaged)
     for folder in job.compared:
         Bundle.load(folder)  # what cannot be read is said before hours of training
     with main_first():
         run = _run_folder(job, training, dev)
     prepared = prepare(job, training, dev, run)
     recipe, network = job.recipe, prepared.network
-    say(f"training for {recipe.epochs:g} epochs in {'bfloat16' if use_bfloat16(recipe) else 'float32'}")
-    if process_count() > 1:
-        say(f"in {process_count()} processes, {recipe.batch_size // process_count()} mentions a step each")
-    fit(network, recipe, prepared.inputs)
+    if recipe.epochs:
+        say(f"training for {recipe.epochs:g} epochs in {'bfloat16' if use_bfloat16(recipe) else 'float32'}")
+        if process_count() > 1:
+            say(f"in {process_count()} processes, {recipe.batch_size // process_count()} mentions a step each")
+        fit(network, recipe, prepared.inputs)
+    elif prepared.kept is None:
+        raise TrainingError("epochs = 0 trains nothing: give a --base that --keep-encoder kept, which has a head")
     if not is_main():
         return {}
+    if job.averaged:
+        average(network, job.averaged)
     origin = prepared.kept.base_model if prepared.kept else recipe.base
-    corpora = merged(
-        provenance(training), prepared.kept.data if prepared.kept else (), *(t.made.data for t in teachers)
-    )
+    before = [*averaged, *([prepared.kept] if prepared.kept else []), *(teacher.made for teacher in teachers)]
+    corpora = merged(provenance(training) if recipe.epochs else (), *(made.data for made in before))
     if job.keep_encoder:
         record = Kept(base_model=origin, max_tokens=recipe.max_tokens, data=tuple(corpora))
         keep(network, prepared.tokenizer, job.beside("encoder"), record)
@@ -150,6 +155,7 @@ def make_bundle(job: TrainJob, training: Mentions, dev: Mentions, check: Check |
         "data": corpora,
         "permissive": job.permissive,
         "dev_of_seen_brands": sum(mention.brand_key in seen for mention in dev),
+        "averaged": len(averaged) + 1,
         "teachers": [teacher.described() for teacher in teachers],
         "beside": [_beside(folder, dev) for folder in job.compared],
         "recipe": recipe.model_dump(),
@@ -169,7 +175,9 @@ def fingerprint(job: TrainJob, mentions: Sequence[LabelledMention]) -> str:
     """Hash of what decides the weights: recipe, mentions in their order, brands file, teachers, normaliser."""
     brands = Brands.load(job.brands or DEFAULT_BRANDS)
     teachers = [Teacher.load(folder).sha256 for folder in job.teachers]
-    settings = f"{job.recipe.model_dump_json()} {brands.sha256} {teachers} {NORMALISER_VERSION} {_hash(mentions)}"
+    averaged = [file_hash(path) for folder in job.averaged for path in weight_files(folder)]
+    settings = f"{job.recipe.model_dump_json()} {brands.sha256} {teachers} {averaged} {NORMALISER_VERSION}"
+    settings += f" {_hash(mentions)}"
     return hashlib.sha256(settings.encode()).hexdigest()
 
 
@@ -214,9 +222,17 @@ def _finish(out: Path, parts: Parts, dev: Sequence[LabelledMention], check: Chec
     return figures
 
 
-def _check_licences(job: TrainJob, teachers: Sequence[Teacher]) -> None:
+def _kept(folder: Path) -> Kept:
+    record = kept_record(folder)
+    if record is None:
+        raise TrainingError(f"--average-with {folder}: no {RECORD} there; give what --keep-encoder kept")
+    return record
+
+
+def _check_licences(job: TrainJob, teachers: Sequence[Teacher], averaged: Sequence[Kept]) -> None:
     base = kept_record(Path(job.recipe.base))
-    made = [(f"teacher {teacher.folder}", teacher.made.data) for teacher in teachers]
+    made = [(f"kept encoder {folder}", kept.data) for folder, kept in zip(job.averaged, averaged, strict=True)]
+    made += [(f"teacher {teacher.folder}", teacher.made.data) for teacher in teachers]
     made += [(f"base {job.recipe.base}", base.data)] if base else []
     for name, data in made:
         if job.permissive and (names := restricted(data)):

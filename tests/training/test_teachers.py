@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from data.files import read_labelled
 from data.schema import INTENTS, LabelledMention
 from model.brands import Brands
-from model.bundle import Bundle
+from model.bundle import Bundle, file_hash
 from model.encoding import Encoder
 from model.scorer import Scorer
 from tests.conftest import SAMPLE
@@ -22,7 +23,7 @@ from training import calibrate
 from training.base import BaseModelError, load_base
 from training.examples import token_ids
 from training.job import TrainingError, TrainJob
-from training.kept import HEAD, RECORD, Kept, keep, kept_record, restore_head
+from training.kept import HEAD, RECORD, Kept, average, keep, kept_record, restore_head
 from training.network import IntentNetwork, add_masks, target_id
 from training.recipe import load_recipe
 from training.sample import Floats, Sample
@@ -70,6 +71,45 @@ def test_a_base_without_a_kept_head_begins_with_a_new_one(kept: tuple[IntentNetw
     assert kept_record(folder) == Kept(base_model="tiny", max_tokens=96, data=())
     restore_head(other, folder)
     assert torch.equal(other.head.weight, network.head.weight)
+
+
+def test_weights_are_averaged_with_those_of_kept_encoders(kept: tuple[IntentNetwork, Path], tmp_path: Path) -> None:
+    network, folder = kept
+    other = IntentNetwork(load_base(str(folder))[0], network.target_id, dropout=0.1)
+    torch.manual_seed(6)
+    for weight in other.parameters():
+        torch.nn.init.normal_(weight)
+    expected = {
+        name: (weight + 2 * network.state_dict()[name]) / 3 if weight.is_floating_point() else weight.clone()
+        for name, weight in other.state_dict().items()
+        if name.startswith(("encoder.", "head."))
+    }
+    average(other, [folder, folder])
+    for name, weight in expected.items():
+        assert torch.allclose(other.state_dict()[name], weight, atol=1e-6), name
+    damaged = tmp_path / "damaged"
+    shutil.copytree(folder, damaged)
+    save_file({"weight": torch.zeros(5, 3), "bias": torch.zeros(5)}, damaged / HEAD)
+    with pytest.raises(BaseModelError, match="intent_head"):
+        average(other, [damaged])
+
+
+def test_no_epochs_make_a_bundle_of_kept_encoders_as_they_are(tiny_base: Path, tmp_path: Path) -> None:
+    recipe = load_recipe("quick", base=str(tiny_base), epochs=1)
+    files = (SAMPLE / "heldout.csv",), SAMPLE / "train.csv"
+    first = TrainJob(files[0], tmp_path / "first", recipe, files[1], SAMPLE / "brands.toml", keep_encoder=True)
+    train(first)
+    kept_folder = first.beside("encoder")
+    again = replace(first, out=tmp_path / "again", recipe=load_recipe("quick", base=str(kept_folder), epochs=0))
+    train(again)
+    assert file_hash(again.out / "model.onnx") == file_hash(first.out / "model.onnx")
+    assert Bundle.load(again.out).data == Bundle.load(first.out).data
+    train(replace(again, averaged=(kept_folder, kept_folder)))
+    assert "the mean of 3 fine-tunings" in (again.out / "MODEL_CARD.md").read_text(encoding="utf-8")
+    with pytest.raises(TrainingError, match="trains nothing"):
+        train(replace(again, recipe=load_recipe("quick", base=str(tiny_base), epochs=0)))
+    with pytest.raises(TrainingError, match="--average-with"):
+        train(replace(again, averaged=(tiny_base,)))
 
 
 def test_teachers_are_averaged_and_not_asked_twice(
