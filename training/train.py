@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -231,7 +231,9 @@ def _kept(folder: Path) -> Kept:
 
 def _check_licences(job: TrainJob, teachers: Sequence[Teacher], averaged: Sequence[Kept]) -> None:
     base = kept_record(Path(job.recipe.base))
-    made = [(f"kept encoder {folder}", kept.data) for folder, kept in zip(job.averaged, averaged, strict=True)]
+    made: list[tuple[str, Sequence[Mapping[str, Any]]]] = [
+        (f"kept encoder {folder}", kept.data) for folder, kept in zip(job.averaged, averaged, strict=True)
+    ]
     made += [(f"teacher {teacher.folder}", teacher.made.data) for teacher in teachers]
     made += [(f"base {job.recipe.base}", base.data)] if base else []
     for name, data in made:
