@@ -153,11 +153,14 @@ def _calibrate(options: argparse.Namespace) -> int:
 
 def _evaluate(options: argparse.Namespace) -> int:
     if options.fidelity is not None:
-        if options.train or options.by or options.brands or options.compare or options.cut != "balanced":
+        others = (options.train, options.by, options.brands, options.compare, options.held_out, options.seen)
+        if any(others) or options.cut != "balanced":
             raise FirstreplyError("--fidelity takes only --bundle and --data; run evaluate again for the rest")
         from eval.fidelity import FidelityJob, fidelity
 
         return fidelity(FidelityJob(bundle=options.bundle, reference=options.fidelity, data=options.data))
+    if options.seen is not None and options.held_out is None:
+        raise FirstreplyError("--seen is shown beside --held-out; give that too")
     from eval.evaluate import EvaluateJob, evaluate
 
     return evaluate(
@@ -170,6 +173,8 @@ def _evaluate(options: argparse.Namespace) -> int:
             cut=options.cut,
             brands=options.brands,
             compare=options.compare,
+            held_out=options.held_out,
+            seen=options.seen,
         )
     )
 
@@ -262,16 +267,18 @@ def _policy_explain(options: argparse.Namespace) -> int:
     return 0
 
 
-def _policy_replay(options: argparse.Namespace) -> int:
-    from eval.replay import ReplayJob, run_replay
+def _race(options: argparse.Namespace) -> int:
+    from eval.race import RaceJob, run_race
 
-    return run_replay(
-        ReplayJob(
+    return run_race(
+        RaceJob(
             data=options.data,
             bundle=options.bundle,
             policy=options.policy,
             brands=options.brands,
             stratum=options.stratum,
+            days=options.days,
+            per_day=options.per_day,
             seed=options.seed,
         )
     )
@@ -374,6 +381,7 @@ def _parser() -> argparse.ArgumentParser:
     calibrate.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="folder of the new bundle")
 
     evaluate = _command(commands, "evaluate", _evaluate, "measure a bundle on labelled mentions", "report")
+    evaluate.epilog = f"{_EXIT_STATUS}, 4 done but a release should stop: worse, or measured on training mentions"
     _bundle(evaluate)
     evaluate.add_argument("--data", type=Path, nargs="+", required=True, metavar="FILE", help="labelled mentions")
     evaluate.add_argument("--train", type=Path, nargs="+", default=[], metavar="FILE", help="fit baselines on these")
@@ -381,8 +389,26 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--out", type=Path, default=Path("report"), metavar="DIR", help="default %(default)s")
     _cut(evaluate)
     evaluate.add_argument("--brands", type=Path, metavar="FILE", help="brands file in place of the bundle's")
-    evaluate.add_argument("--compare", type=Path, metavar="BUNDLE", help="show another bundle's figures beside")
+    evaluate.add_argument(
+        "--compare", type=Path, metavar="BUNDLE", help="hold against this bundle; exit status 4 where it is worse"
+    )
+    evaluate.add_argument(
+        "--held-out", type=Path, metavar="FILE", help="out-of-fold predictions of train --cross-validate, by brand"
+    )
+    evaluate.add_argument(
+        "--seen", type=Path, metavar="FILE", help="the same with --group id, to show what brands cost"
+    )
     evaluate.add_argument("--fidelity", type=Path, metavar="BUNDLE", help="compare with this float32 bundle instead")
+
+    race = _command(commands, "race", _race, "what the order of answers is worth; the last line is JSON")
+    race.add_argument("--data", type=Path, required=True, metavar="FILE", help="labelled mentions to draw days from")
+    _bundle(race)
+    race.add_argument("--policy", type=Path, metavar="FILE", help="policy file (default: the default policy)")
+    race.add_argument("--brands", type=Path, metavar="FILE", help="brands file in place of the bundle's")
+    race.add_argument("--stratum", metavar="NAME", help="only mentions of this stratum (default: natural, if there)")
+    race.add_argument("--days", type=_count, default=100, help="simulated days (default %(default)s)")
+    race.add_argument("--per-day", type=_count, default=500, help="mentions a day (default %(default)s)")
+    race.add_argument("--seed", type=_seed, default=0, help="of the days drawn (default %(default)s)")
 
     bench = _command(commands, "bench", _bench, "measure speed side by side; the last line is JSON", "train")
     _bundle(bench)
@@ -448,13 +474,6 @@ def _parser() -> argparse.ArgumentParser:
         explain.add_argument(f"--{name}", help=what)
     _reading_options(explain)
     _as_of(explain)
-    replay = _command(policy, "replay", _policy_replay, "what a policy would answer first, on labelled mentions")
-    replay.add_argument("--data", type=Path, required=True, metavar="FILE", help="labelled mentions")
-    _bundle(replay)
-    replay.add_argument("--policy", type=Path, metavar="FILE", help="policy file (default: the default policy)")
-    replay.add_argument("--brands", type=Path, metavar="FILE", help="brands file in place of the bundle's")
-    replay.add_argument("--stratum", metavar="NAME", help="only mentions of this stratum, such as natural")
-    replay.add_argument("--seed", type=_seed, default=0, help="of the order of arrival (default %(default)s)")
     return parser
 
 

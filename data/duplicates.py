@@ -107,7 +107,7 @@ class _Seen:
         try:
             self._datasketch = importlib.import_module("datasketch")
         except ImportError:
-            raise FirstreplyError("finding duplicates needs datasketch; install firstreply[train]") from None
+            raise FirstreplyError("finding duplicates needs datasketch; install firstreply[report]") from None
         self._empty = self._datasketch.MinHash(num_perm=_PERMUTATIONS, seed=_SEED)
         self._near = self._datasketch.MinHashLSH(threshold=NEAR, num_perm=_PERMUTATIONS)
         self._same: dict[tuple[str | None, str], LabelledMention] = {}

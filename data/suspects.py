@@ -19,8 +19,9 @@ from typing import NamedTuple
 import numpy as np
 from cleanlab.filter import find_label_issues
 
-from data.files import BadRow, read_rows, write_labelled
-from data.schema import INTENTS, FileError, LabelledMention, MentionError, labelled_from_row
+from data.files import write_labelled
+from data.out_of_fold import read_out_of_fold
+from data.schema import INTENTS, LabelledMention
 
 _FEWEST = 10
 """Known labels of either kind below which an intent is not looked at: there is nothing to estimate its noise from."""
@@ -55,7 +56,7 @@ def suspects(job: SuspectsJob) -> int:
     Raises:
         FileError: the file cannot be read, or is not what cross-validation writes.
     """
-    mentions, probabilities = _read(job.predictions)
+    mentions, probabilities = read_out_of_fold(job.predictions)
     found = find_suspects(mentions, probabilities)
     print(_table(mentions, found))
     for column, intent in enumerate(INTENTS):
@@ -101,23 +102,6 @@ def without_suspects(mentions: Sequence[LabelledMention], found: Sequence[Suspec
         )
         for row, mention in enumerate(mentions)
     ]
-
-
-def _read(path: Path) -> tuple[list[LabelledMention], list[tuple[float, ...]]]:
-    mentions, probabilities = [], []
-    columns = [f"p_{intent}" for intent in INTENTS]
-    for row in read_rows(path, required=("text", *columns)):
-        if isinstance(row, BadRow):
-            raise FileError(f"{path}: row {row.number}: {row.reason}")
-        try:
-            mentions.append(labelled_from_row(row.values, str(row.number)))
-            chances = tuple(float(row.values[name]) for name in columns)
-        except (MentionError, TypeError, ValueError) as reason:
-            raise FileError(f"{path}: row {row.number}: {reason}") from None
-        if not all(0 <= chance <= 1 for chance in chances):
-            raise FileError(f"{path}: row {row.number}: a probability is not from 0 to 1; is this an out-of-fold file?")
-        probabilities.append(chances)
-    return mentions, probabilities
 
 
 def _table(mentions: Sequence[LabelledMention], found: Sequence[Suspect]) -> str:

@@ -113,11 +113,7 @@ def tfidf_regression(train: TrainingSet, texts: Sequence[str]) -> Predictions:
     An intent is learnt from the mentions whose label is known; one that has a single label in ``train`` is that label's
     share for every mention and is never asserted. The thresholds are the best of out-of-fold predictions, ``FOLDS``
     folds of whole brands (fewer where there are fewer brands).
-
-    Raises:
-        FirstreplyError: scikit-learn is not installed.
     """
-    _require_scikit_learn()
     folds = _brand_folds(train.brand_keys)
     out_of_fold = np.full(train.truth.shape, np.nan)
     for fold in counted(range(folds.max() + 1), int(folds.max()) + 1, "baseline TF-IDF, folds"):
@@ -165,15 +161,6 @@ def _fit_tfidf(texts: Sequence[str], truth: Floats) -> Callable[[Sequence[str]],
         return np.stack(columns, axis=1).astype(np.float64)
 
     return read
-
-
-def _require_scikit_learn() -> None:
-    try:
-        import sklearn  # noqa: F401
-    except ImportError:
-        raise FirstreplyError(
-            "the baselines of evaluate --train need scikit-learn; install firstreply[report] or leave --train out"
-        ) from None
 
 
 def _brand_folds(brand_keys: Sequence[str]) -> np.ndarray[Any, np.dtype[np.intp]]:

@@ -1,8 +1,8 @@
-"""A bundle's figures on labelled mentions: overall, per slice, at every cut, and beside baselines fitted in the run.
+"""A bundle on labelled mentions: how often it is right, how sure that is, what it misses, and what its order is worth.
 
-Leaves out the formulas (``eval.metrics``), the baselines (``eval.baselines``), the behavioural tests
-(``eval.behaviour``) and how it all looks (``eval.report``). The bundle is read through ``Scorer.read_all``, the code
-that the endpoint and the bulk scorer run.
+Leaves out the formulas (``eval.metrics``, ``eval.resampling``, ``eval.curves``), the baselines, slices, mistakes and
+comparisons (modules of their names), and how it all looks (``eval.report``, ``eval.page``). The bundle is read through
+``Scorer.read_all``, the code that the endpoint and the bulk scorer run.
 """
 
 from __future__ import annotations
@@ -10,35 +10,49 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from data.files import file_errors
-from data.schema import INTENTS, FirstreplyError, LabelledMention
+from data.schema import INTENTS, LabelledMention
 from data.splits import independent_groups
 from eval.baselines import BASELINES, Predictions, TrainingSet, cut_at
 from eval.behaviour import behaviour_report
+from eval.compare import WORSE, compare, paired_difference
+from eval.curves import confusion
+from eval.held_out import held_out
 from eval.labelled import LabelledFile, read_by_model, read_labelled_files
-from eval.metrics import Figures, Flags, Floats, figures, truth_of
-from eval.paired import paired_difference
+from eval.leaks import find_leaks
+from eval.measure import curves_of, every_cut, with_intervals
+from eval.metrics import Flags, Floats, truth_of
+from eval.mistakes import explained, find_mistakes, write_mistakes
+from eval.page import write_page
+from eval.race import Stream, race
 from eval.report import markdown_report, text_report
-from model.bundle import Bundle
-from model.normalise import normalise
+from eval.resampling import FEW_GROUPS, Resamples
+from eval.slices import derived_columns, overlaps, slice_columns
+from model.normalise import NormalisedText, normalise
+from model.policy import Policy
 from model.scorer import Reading, Scorer
 
 NATURAL = "natural"
 """The stratum that is a random draw: its figures are those to expect of a brand's own stream."""
-SMALL_SLICE = 20
-"""Slices with fewer mentions are marked: one mention moves them by 5 points or more."""
-SLICED_BY = ("stratum", "source", "brand_key")
-BY_COLUMNS = (*SLICED_BY, "channel", "brand")
-"""Columns that ``by`` can name."""
+SLICED_BY = ("stratum", "source", "brand_key", "channel", "sector")
+"""Columns that are sliced by wherever they are given, besides those worked out from the mentions."""
+STOP = 4
+"""Exit status where a release should stop: a worse bundle than the one compared with, or data from the train files."""
 
 _REJECTED = 3
+_NEEDED = ("cleanlab", "datasketch", "jinja2", "matplotlib", "py3langid", "sklearn")
 _NAMED_IN_WARNING = 8
+_RACE_DAYS, _RACE_PER_DAY = 40, 500
+_FEWEST_RACED = 100
+MOST_LISTED = 1_000
+"""Mistakes that ``report.json`` lists."""
 
 
 @dataclass(frozen=True)
@@ -49,89 +63,137 @@ class EvaluateJob:
     data: Sequence[Path]
     """Labelled files to measure on."""
     out: Path
-    """Folder for ``report.json`` and ``report.md``; made where it does not exist."""
+    """Folder for the report; made where it does not exist."""
     train: Sequence[Path] = ()
     """Labelled files to fit the baselines on, and to check that nothing of ``data`` is in them."""
     by: Sequence[str] = ()
-    """More columns to slice by, of ``BY_COLUMNS``."""
+    """More columns of the data to slice by."""
     cut: str = "balanced"
     brands: Path | None = None
     """Brands file in place of the bundle's own."""
     compare: Path | None = None
-    """Another bundle to show beside this one, at its own thresholds of the same cut."""
+    """Another bundle to compare with, at its own thresholds of the same cut."""
+    held_out: Path | None = None
+    """Out-of-fold predictions on brands left out."""
+    seen: Path | None = None
+    """Out-of-fold predictions on mentions left out, their brands not; only with ``held_out``."""
 
 
 @dataclass(frozen=True)
-class _Overlap:
-    """What of the data also occurs in the train files, one flag per mention of the data."""
+class _Data:
+    """The mentions and what was read in them, in the same order."""
 
-    brand: Sequence[bool]
-    text: Sequence[bool]
+    mentions: Sequence[LabelledMention]
+    truth: Floats
+    readings: Sequence[Reading]
+    normalised: Sequence[NormalisedText]
+    keys: Sequence[str]
+    extra: Mapping[str, Sequence[str]]
 
 
 def evaluate(job: EvaluateJob) -> int:
-    """Measure, print the tables on stdout, and write ``report.json`` and ``report.md``.
+    """Measure, print the tables on stdout, and write the report's files into ``job.out``.
 
     Returns:
-        0, or 3 where rows of the data were refused (they are named on stderr and in the report).
+        0; 4 (``STOP``) where the bundle is worse than the one compared with, or mentions nearly stand in the train
+        files; else 3 where rows of the data were refused. All of this is in the report and on stderr.
 
     Raises:
-        FirstreplyError: a bundle or a file cannot be read, no such cut or column, scikit-learn missing with ``train``.
+        FirstreplyError: a bundle or a file cannot be read, or there is no such cut.
+        ModuleNotFoundError: a package of the extra ``report`` is missing.
     """
-    unknown = next((column for column in job.by if column not in BY_COLUMNS), None)
-    if unknown is not None:
-        raise FirstreplyError(f"--by {unknown}: no such column; use {', '.join(BY_COLUMNS)}")
+    for name in _NEEDED:
+        if find_spec(name) is None:  # said before anything is read
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
     scorer = Scorer.load(job.bundle, brands=job.brands)
     other = Scorer.load(job.compare, brands=job.brands) if job.compare else None
-    scorer.bundle.thresholds(job.cut)  # refuses a cut that does not exist before anything is scored
-    files = read_labelled_files(job.data)
+    for one in (scorer, other):
+        if one is not None:
+            one.bundle.thresholds(job.cut)  # refuses a cut that does not exist before anything is read
+    files = read_labelled_files(job.data, [*SLICED_BY, *job.by])
     train_files = read_labelled_files(job.train)
+    apart = None
+    if job.held_out is not None:
+        apart = held_out(job.held_out, job.seen, dict(zip(INTENTS, scorer.bundle.thresholds(job.cut), strict=True)))
 
-    mentions = [mention for file in files for mention in file.mentions]
-    readings = list(read_by_model(scorer, mentions, "scored"))
-    truth = truth_of(mentions)
-    keys = [_brand_key(mention, reading.target, scorer) for mention, reading in zip(mentions, readings, strict=True)]
-    model = _predictions(scorer, readings, job.cut)
-
-    others: list[Predictions] = []
+    data = _read(files, scorer)
+    model = _predictions(scorer, data.readings, job.cut)
+    natural = np.array([mention.stratum == NATURAL for mention in data.mentions])
+    groups, by = independent_groups(data.mentions, data.keys)
+    resamples = Resamples.of(groups)
+    columns = _columns(job, data)
+    slices = slice_columns(columns, model, data.truth)
+    others, compared, leaks = [], None, None
     if other is not None:
-        theirs = _predictions(other, list(read_by_model(other, mentions, "scored by the other bundle")), job.cut)
-        same_name = f"{other.name} ({job.compare})"
-        others.append(replace(theirs, name=same_name) if other.name == scorer.name else theirs)
-    overlap = None
+        theirs = _predictions(other, list(read_by_model(other, data.mentions, "read by the other bundle")), job.cut)
+        if other.name == scorer.name:
+            theirs = replace(theirs, name=f"{other.name} ({job.compare})")
+        compared = compare(data.mentions, data.truth, model, theirs, resamples)
+        others.append(theirs)
     if train_files:
-        train, texts = _training_set(train_files, scorer), _texts(mentions, scorer)
-        others.extend(baseline(train, texts) for baseline in BASELINES)
-        overlap = _find_overlap(keys, texts, train)
-
-    natural = np.array([mention.stratum == NATURAL for mention in mentions])
-    groups, by = independent_groups(mentions, keys)
-    columns = _columns(mentions, keys, [*SLICED_BY, *job.by], overlap)
+        train = _training_set(train_files, scorer)
+        texts = [one.text for one in data.normalised]
+        others += [baseline(train, texts) for baseline in BASELINES]
+        leaks = find_leaks(data.mentions, [mention for file in train_files for mention in file.mentions])
+    mistakes = explained(find_mistakes(data.mentions, data.truth, model, _suspects(data, model)), scorer)
     report: dict[str, Any] = {
-        "format": 1,
+        "format": 2,
         "model": scorer.name,
         "cut": job.cut,
         "data": [_file_summary(file) for file in files],
         "train": [_file_summary(file) for file in train_files],
-        "warnings": [*_empty_columns(job.by, columns), *_warnings(keys, overlap)],
-        **_measure(model, truth, natural),
-        "cuts": _every_cut(scorer.bundle, model.scores, truth),
-        "slices": {name: _slices(values, model, truth) for name, values in columns.items()},
+        "groups": {"count": len(set(groups)), "name": {"brand": "brands", "mention": "posts"}[by]},
+        "warnings": _warnings(job, data, columns, train_files, len(set(groups)) if by == "brand" else None, scorer),
+        "thresholds": dict(zip(INTENTS, model.thresholds, strict=True)),
+        "overall": with_intervals(model, data.truth, groups),
+        "natural": with_intervals(model, data.truth, groups, natural) if natural.any() else None,
+        "cuts": every_cut(scorer.bundle, model.scores, data.truth),
+        "curves": curves_of(data.truth, model.scores),
+        "confusion": confusion(data.truth, model.labels),
+        "held_out": apart,
+        "slices": slices,
+        "overlaps": overlaps(columns, slices, model, data.truth),
+        "mistakes": [one.row() for one in mistakes[:MOST_LISTED]],
+        "mistakes_in_all": len(mistakes),
+        "leaks": leaks,
+        "race": _race(data, model, natural),
         "behaviour": behaviour_report(scorer),
+        "compare": compared,
         "others": {
             one.name: {
-                **_measure(one, truth, natural),
-                "difference": paired_difference(truth, model.labels, one.labels, groups),
+                "thresholds": dict(zip(INTENTS, one.thresholds, strict=True)),
+                "overall": with_intervals(one, data.truth, groups),
+                "natural": with_intervals(one, data.truth, groups, natural) if natural.any() else None,
+                "difference": paired_difference(data.truth, model.labels, one.labels, resamples),
             }
             for one in others
         },
-        "resampled_by": by,
     }
+    report["stop"] = _stop(report)
     print(text_report(report))
     _write(job.out, report)
-    for warning in report["warnings"]:
+    with file_errors(job.out):
+        write_mistakes(job.out, mistakes, model, data.mentions)
+        write_page(job.out, report, mistakes)
+    print(f"wrote {job.out / 'report.html'}, report.md, report.json, mistakes.csv and more", file=sys.stderr)
+    for warning in (*report["warnings"], *report["stop"]):
         print(f"warning: {warning}", file=sys.stderr)
+    if report["stop"]:
+        return STOP
     return _REJECTED if any(file.refused for file in files) else 0
+
+
+def _read(files: Sequence[LabelledFile], scorer: Scorer) -> _Data:
+    mentions = [mention for file in files for mention in file.mentions]
+    readings = list(read_by_model(scorer, mentions, "read"))
+    return _Data(
+        mentions=mentions,
+        truth=truth_of(mentions),
+        readings=readings,
+        normalised=[normalise(mention.text, mention.target, scorer.brands) for mention in mentions],
+        keys=[_brand_key(mention, one.target, scorer) for mention, one in zip(mentions, readings, strict=True)],
+        extra={name: [value for file in files for value in file.extra[name]] for name in files[0].extra},
+    )
 
 
 def _predictions(scorer: Scorer, readings: Sequence[Reading], cut: str) -> Predictions:
@@ -139,78 +201,36 @@ def _predictions(scorer: Scorer, readings: Sequence[Reading], cut: str) -> Predi
     return cut_at(scorer.name, scores, np.array(scorer.bundle.thresholds(cut)), probabilities=True)
 
 
-def _measure(reader: Predictions, truth: Floats, natural: Flags) -> dict[str, Any]:
-    """``overall`` and ``natural`` figures (None without natural mentions) and the thresholds they were measured at."""
-    return {
-        "thresholds": dict(zip(INTENTS, reader.thresholds, strict=True)),
-        "overall": asdict(_figures(reader, truth, np.ones(len(truth), dtype=np.bool_))),
-        "natural": asdict(_figures(reader, truth, natural)) if natural.any() else None,
+def _columns(job: EvaluateJob, data: _Data) -> dict[str, Sequence[str]]:
+    """The value of every mention per column that is sliced by."""
+    own = {
+        "stratum": [mention.stratum for mention in data.mentions],
+        "source": [mention.source for mention in data.mentions],
+        "brand_key": data.keys,
+        "channel": [mention.channel or "" for mention in data.mentions],
+        "brand": [mention.target or "" for mention in data.mentions],
     }
+    named = {name: own[name] if name in own else data.extra[name] for name in dict.fromkeys((*SLICED_BY, *job.by))}
+    return {**derived_columns(data.mentions, data.normalised), **named}
 
 
-def _figures(reader: Predictions, truth: Floats, rows: Flags) -> Figures:
-    return figures(truth[rows], reader.scores[rows], reader.labels[rows], probabilities=reader.probabilities)
+def _suspects(data: _Data, model: Predictions) -> set[tuple[int, int]]:
+    """Rows and columns of labels that are likely wrong, if the bundle has not been trained on these mentions."""
+    from data.suspects import find_suspects
+
+    return {(suspect.row, suspect.column) for suspect in find_suspects(data.mentions, model.scores.tolist())}
 
 
-def _every_cut(bundle: Bundle, scores: Floats, truth: Floats) -> dict[str, Any]:
-    cuts = {}
-    for name, thresholds in bundle.cuts.items():
-        measured = figures(truth, scores, scores >= np.array(thresholds))
-        cuts[name] = {
-            "macro_f1": measured.macro_f1,
-            "intents": {
-                intent: {
-                    "threshold": threshold if np.isfinite(threshold) else None,
-                    "stated_interval": bundle.stated[name].get(intent),
-                    "precision": one.precision,
-                    "precision_low": one.precision_low,
-                    "precision_high": one.precision_high,
-                    "recall": one.recall,
-                    "f1": one.f1,
-                    "predicted": one.predicted,
-                    "support": one.support,
-                }
-                for (intent, one), threshold in zip(measured.intents.items(), thresholds, strict=True)
-            },
-        }
-    return cuts
-
-
-def _columns(
-    mentions: Sequence[LabelledMention], keys: Sequence[str], names: Sequence[str], overlap: _Overlap | None
-) -> dict[str, list[str]]:
-    """The value of every mention per column that is sliced by; a column that is empty throughout is left out."""
-    columns: dict[str, list[str]] = {}
-    for name in names:
-        if name == "brand_key":
-            values = list(keys)
-        elif name == "brand":
-            values = [mention.target or "" for mention in mentions]
-        else:
-            values = [getattr(mention, name) or "" for mention in mentions]
-        if any(values):
-            columns[name] = values
-    if overlap is not None and any((*overlap.brand, *overlap.text)):
-        columns["overlap"] = [
-            "text in train" if text else "brand in train" if brand else "new"
-            for brand, text in zip(overlap.brand, overlap.text, strict=True)
-        ]
-    return columns
-
-
-def _empty_columns(asked: Sequence[str], columns: Mapping[str, Sequence[str]]) -> list[str]:
-    return [f"--by {name}: the column is empty throughout" for name in asked if name not in columns]
-
-
-def _slices(values: Sequence[str], model: Predictions, truth: Floats) -> dict[str, Any]:
-    """Figures per value, the most mentions first; those of fewer than ``SMALL_SLICE`` are marked ``small``."""
-    column = np.array(values, dtype=object)
-    names, counts = np.unique(column.astype(str), return_counts=True)
-    sliced = {}
-    for index in np.argsort(-counts, kind="stable"):
-        measured = asdict(_figures(model, truth, column == names[index]))
-        sliced[str(names[index])] = {**measured, "small": bool(counts[index] < SMALL_SLICE)}
-    return sliced
+def _race(data: _Data, model: Predictions, natural: Flags) -> dict[str, Any] | None:
+    """The race on the natural mentions, or on all where there are few of them; None where there are few at all."""
+    stratum = NATURAL if natural.sum() >= _FEWEST_RACED else None
+    rows = np.flatnonzero(natural) if stratum else np.arange(len(natural))
+    if len(rows) < _FEWEST_RACED:
+        return None
+    mentions = [data.mentions[row] for row in rows.tolist()]
+    policy = Policy.load(None)
+    stream = Stream.draw(mentions, _RACE_DAYS, _RACE_PER_DAY, seed=0)
+    return {"stratum": stratum, "policy": policy.name, **race(mentions, model.scores[rows], policy, stream)}
 
 
 def _training_set(files: Sequence[LabelledFile], scorer: Scorer) -> TrainingSet:
@@ -220,37 +240,55 @@ def _training_set(files: Sequence[LabelledFile], scorer: Scorer) -> TrainingSet:
     return TrainingSet([one.text for one in read], truth_of(mentions), keys)
 
 
-def _texts(mentions: Sequence[LabelledMention], scorer: Scorer) -> list[str]:
-    return [normalise(mention.text, mention.target, scorer.brands).text for mention in mentions]
-
-
 def _brand_key(mention: LabelledMention, target: str | None, scorer: Scorer) -> str:
     """The key that the file gives, else that of the target that was read from the text, in the brands file's terms."""
     return scorer.brands.key(mention.brand_key or target or "")
 
 
-def _find_overlap(keys: Sequence[str], texts: Sequence[str], train: TrainingSet) -> _Overlap:
-    train_keys, train_texts = set(train.brand_keys), set(train.texts)
-    return _Overlap([key != "" and key in train_keys for key in keys], [text in train_texts for text in texts])
-
-
-def _warnings(keys: Sequence[str], overlap: _Overlap | None) -> list[str]:
-    if overlap is None:
-        return []
-    warnings = []
-    shared = sorted({key for key, seen in zip(keys, overlap.brand, strict=True) if seen})
-    if shared:
+def _warnings(
+    job: EvaluateJob,
+    data: _Data,
+    columns: Mapping[str, Sequence[str]],
+    train_files: Sequence[LabelledFile],
+    brands: int | None,
+    scorer: Scorer,
+) -> list[str]:
+    warnings = [
+        f"--by {name}: the column is empty throughout, or not there" for name in job.by if not any(columns[name])
+    ]
+    if brands is None:
+        warnings.append("fewer than four brands: intervals take mentions as independent, other brands may differ more")
+    elif brands < FEW_GROUPS:
+        warnings.append(f"only {brands} brands: intervals that resample brands are rough, and rather too narrow")
+    trained = {
+        scorer.brands.key(mention.brand_key) for file in train_files for mention in file.mentions if mention.brand_key
+    }
+    seen = [key in trained for key in data.keys]
+    if any(seen):
+        shared = sorted({key for key, one in zip(data.keys, seen, strict=True) if one})
         named = ", ".join(shared[:_NAMED_IN_WARNING]) + (" …" if len(shared) > _NAMED_IN_WARNING else "")
         warnings.append(
-            f"{len(shared)} of {len(set(keys))} brand keys ({sum(overlap.brand):,} of {len(keys):,} mentions) also "
-            f"occur in the train files: {named}; figures without them are in the slice overlap: new"
-        )
-    if any(overlap.text):
-        warnings.append(
-            f"{sum(overlap.text):,} of {len(keys):,} mentions read the same as one in the train files once normalised; "
-            "figures without them are in the slice overlap: new"
+            f"{len(shared)} of {len(set(data.keys))} brand keys ({sum(seen):,} of {len(seen):,} mentions) also occur in"
+            f" the train files: {named}"
         )
     return warnings
+
+
+def _stop(report: Mapping[str, Any]) -> list[str]:
+    reasons = []
+    leaks, compared = report["leaks"], report["compare"]
+    if leaks and leaks["mentions"]:
+        reasons.append(
+            f"{leaks['mentions']:,} of {report['overall']['mentions']:,} mentions stand in the train files too, word"
+            " for word or nearly: the figures are partly of memory; leave them out (data build does)"
+        )
+    if compared and compared["verdict"] == WORSE:
+        gap = compared["difference"]
+        reasons.append(
+            f"worse than {compared['name']}: macro-F1 {gap['value']:+.3f}, 95% interval {gap['low']:+.3f} to"
+            f" {gap['high']:+.3f}"
+        )
+    return reasons
 
 
 def _file_summary(file: LabelledFile) -> dict[str, Any]:
@@ -266,4 +304,3 @@ def _write(out: Path, report: Mapping[str, Any]) -> None:
         out.mkdir(parents=True, exist_ok=True)
         (out / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         (out / "report.md").write_text(markdown_report(report), encoding="utf-8")
-    print(f"wrote {out / 'report.json'} and report.md", file=sys.stderr)

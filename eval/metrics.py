@@ -42,7 +42,13 @@ class IntentFigures:
     """Lower end of the precision's 95% Wilson interval."""
     precision_high: float | None
     recall: float | None
+    recall_low: float | None
+    """Of its 95% Wilson interval, as for precision."""
+    recall_high: float | None
     f1: float | None
+    f1_low: float | None
+    """Lower end of its 95% interval (``f1_interval``)."""
+    f1_high: float | None
     average_precision: float | None
     calibration_error: float | None
 
@@ -58,9 +64,15 @@ class Figures:
     macro_average_precision: float | None
     macro_calibration_error: float | None
     micro_f1: float | None
-    """Of the cells of all intents pooled, as the two below."""
+    """Of the cells of all intents pooled, as those below, with intervals that take cells as independent."""
+    micro_f1_low: float | None
+    micro_f1_high: float | None
     micro_precision: float | None
+    micro_precision_low: float | None
+    micro_precision_high: float | None
     micro_recall: float | None
+    micro_recall_low: float | None
+    micro_recall_high: float | None
     intents: dict[str, IntentFigures]
 
 
@@ -89,6 +101,14 @@ def figures(truth: Floats, scores: Floats, labels: Flags, *, probabilities: bool
     correct, predicted, support = (
         sum(getattr(one, name) for one in each) for name in ("correct", "predicted", "support")
     )
+    (low, high), (precision_low, precision_high), (recall_low, recall_high) = (
+        interval or (None, None)
+        for interval in (
+            f1_interval(correct, predicted, support),
+            wilson_interval(correct, predicted),
+            wilson_interval(correct, support),
+        )
+    )
     return Figures(
         mentions=len(truth),
         macro_f1=_mean(one.f1 for one in each),
@@ -97,28 +117,55 @@ def figures(truth: Floats, scores: Floats, labels: Flags, *, probabilities: bool
         macro_average_precision=_mean(one.average_precision for one in each),
         macro_calibration_error=_mean(one.calibration_error for one in each),
         micro_f1=_ratio(2 * correct, predicted + support),
+        micro_f1_low=low,
+        micro_f1_high=high,
         micro_precision=_ratio(correct, predicted),
+        micro_precision_low=precision_low,
+        micro_precision_high=precision_high,
         micro_recall=_ratio(correct, support),
+        micro_recall_low=recall_low,
+        micro_recall_high=recall_high,
         intents=per_intent,
     )
 
 
 def _intent_figures(truth: Flags, scores: Floats, labels: Flags, probabilities: bool) -> IntentFigures:
     support, predicted, correct = int(truth.sum()), int(labels.sum()), int((truth & labels).sum())
-    interval = wilson_interval(correct, predicted)
+    (low, high), (recall_low, recall_high), (f1_low, f1_high) = (
+        interval or (None, None)
+        for interval in (
+            wilson_interval(correct, predicted),
+            wilson_interval(correct, support),
+            f1_interval(correct, predicted, support),
+        )
+    )
     return IntentFigures(
         known=len(truth),
         support=support,
         predicted=predicted,
         correct=correct,
         precision=_ratio(correct, predicted),
-        precision_low=interval[0] if interval else None,
-        precision_high=interval[1] if interval else None,
+        precision_low=low,
+        precision_high=high,
         recall=_ratio(correct, support),
+        recall_low=recall_low,
+        recall_high=recall_high,
         f1=_ratio(2 * correct, predicted + support),
+        f1_low=f1_low,
+        f1_high=f1_high,
         average_precision=average_precision(truth, scores),
         calibration_error=calibration_error(truth, scores) if probabilities else None,
     )
+
+
+def f1_interval(correct: int, predicted: int, support: int) -> tuple[float, float] | None:
+    """95% interval of an F1: None where it is not defined.
+
+    F1 = 2J / (1 + J), with J = TP / (TP + FP + FN) the share of the cells that are asserted or labelled on which both
+    agree. J is a share of so many cells, so Wilson's interval of J gives that of F1, which rises with it.
+    """
+    share = wilson_interval(correct, predicted + support - correct)
+    return (2 * share[0] / (1 + share[0]), 2 * share[1] / (1 + share[1])) if share else None
 
 
 def average_precision(truth: Flags, scores: Floats) -> float | None:

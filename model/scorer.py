@@ -89,11 +89,14 @@ class Scorer:
         """Readings of (text, brand) pairs in their order, computed side by side on all cores."""
         return in_order(lambda pair: self.read(*pair), pairs)
 
-    def explain(self, text: str, brand: str | None, intents: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    def explain(
+        self, text: str, brand: str | None, intents: Sequence[str], *, against: bool = False
+    ) -> dict[str, list[dict[str, Any]]]:
         """The words that an intent rests on: how much its logit drops when the word is deleted, measured.
 
         For each intent the words with the largest drops, at most five and only real drops, as
-        ``{"word", "start", "end", "drop"}`` with offsets into ``text``.
+        ``{"word", "start", "end", "drop"}`` with offsets into ``text``. With ``against`` the words that hold the intent
+        down instead: those whose deletion raises its logit most, with a drop below 0.
         """
         words = normalise(text, brand, self.brands).words
         whole = self._logits(self.encoder.encode(words)[0])
@@ -103,7 +106,8 @@ class Scorer:
             # Each is at least one token, so none beyond these can be in what the model reads.
             parts = [*parts[:limit], *parts[-limit:]]
         drops = {words[part.start][1:3]: self._drops(whole, words, part) for part in parts}
-        return {intent: _top_words(text, drops, INTENTS.index(intent)) for intent in intents}
+        sign = -1 if against else 1
+        return {intent: _top_words(text, drops, INTENTS.index(intent), sign) for intent in intents}
 
     def session_inputs(self, text: str, brand: str | None) -> dict[str, NDArray[np.int64]]:
         """What ``read`` gives the session for a mention: ``input_ids`` and ``attention_mask`` of shape (1, tokens)."""
@@ -165,10 +169,12 @@ def _parts(words: Sequence[Word]) -> list[range]:
     ]
 
 
-def _top_words(text: str, drops: Mapping[tuple[int, int], tuple[float, ...]], column: int) -> list[dict[str, Any]]:
-    ranked = sorted(drops, key=lambda span: -drops[span][column])[:_TOP_WORDS]
+def _top_words(
+    text: str, drops: Mapping[tuple[int, int], tuple[float, ...]], column: int, sign: int
+) -> list[dict[str, Any]]:
+    ranked = sorted(drops, key=lambda span: -sign * drops[span][column])[:_TOP_WORDS]
     return [
         {"word": text[start:end], "start": start, "end": end, "drop": round(drops[start, end][column], 3)}
         for start, end in ranked
-        if round(drops[start, end][column], 3) > 0
+        if sign * round(drops[start, end][column], 3) > 0
     ]

@@ -26,6 +26,7 @@ SAMPLE = ROOT / "data" / "sample"
         ["train"],
         ["calibrate"],
         ["evaluate"],
+        ["race"],
         ["bench"],
         ["data"],
         ["data", "build"],
@@ -34,7 +35,6 @@ SAMPLE = ROOT / "data" / "sample"
         ["policy"],
         ["policy", "check"],
         ["policy", "explain"],
-        ["policy", "replay"],
     ],
 )
 def test_every_command_has_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -141,9 +141,11 @@ def test_policy_check_and_explain(tiny_bundle: Path, capsys: pytest.CaptureFixtu
     assert "followers" in capsys.readouterr().err
 
 
-def test_policy_replay(tiny_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["policy", "replay", "--data", str(SAMPLE / "heldout.csv"), "--bundle", str(tiny_bundle)]) == 0
-    assert json.loads(capsys.readouterr().out.splitlines()[-1])
+def test_race(tiny_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = str(SAMPLE / "heldout.csv")
+    assert main(["race", "--data", data, "--bundle", str(tiny_bundle), "--days", "3", "--per-day", "50"]) == 0
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (figures["days"], figures["per_day"]) == (3, 50)
 
 
 def test_fidelity_of_the_quantised_bundle(tiny_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:

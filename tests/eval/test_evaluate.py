@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
+from data.files import read_labelled, write_labelled
 from data.schema import INTENTS, FirstreplyError
-from eval.evaluate import EvaluateJob, evaluate
+from eval.evaluate import STOP, EvaluateJob, evaluate
+from model.bundle import write_manifest
 from model.scorer import Scorer
+from tests.conftest import SAMPLE
 
 _COLUMNS = ("id", "text", "brand", "brand_key", "channel", "source", "stratum", *INTENTS)
 _BRANDS = ("Acme", "Bolt", "Corto", "Dune", "Esker")
@@ -47,6 +51,12 @@ def _rows(first: int, count: int, brands: tuple[str, ...]) -> list[dict[str, Any
     return rows
 
 
+def _nonsense(number: int) -> str:
+    """Eight words that no other number has."""
+    random = np.random.default_rng(number)
+    return " ".join("".join(random.choice(list("abdegiklmnoprstu"), 6)) for _ in range(8))
+
+
 def _write(path: Path, rows: list[dict[str, Any]]) -> Path:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, _COLUMNS)
@@ -56,7 +66,7 @@ def _write(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 
 def _report(job: EvaluateJob) -> dict[str, Any]:
-    report: dict[str, Any] = json.loads((Path(job.out) / "report.json").read_text(encoding="utf-8"))
+    report: dict[str, Any] = json.loads((job.out / "report.json").read_text(encoding="utf-8"))
     return report
 
 
@@ -67,7 +77,8 @@ def test_the_report_holds_the_figures_of_what_the_endpoint_would_say(
     job = EvaluateJob(tiny_bundle, [_write(tmp_path / "data.csv", rows)], tmp_path / "out", by=["channel"])
     assert evaluate(job) == 0
     report = _report(job)
-    assert report["warnings"] == []
+    assert report["warnings"] == ["only 5 brands: intervals that resample brands are rough, and rather too narrow"]
+    assert report["stop"] == []
 
     scorer = Scorer.load(tiny_bundle)
     thresholds = scorer.bundle.thresholds("balanced")
@@ -86,18 +97,26 @@ def test_the_report_holds_the_figures_of_what_the_endpoint_would_say(
     assert report["natural"]["mentions"] == 45
     assert report["model"] == scorer.name
     assert list(report["cuts"]) == ["balanced", "p70", "p80", "p90", "p95"]
-    assert list(report["slices"]) == ["stratum", "source", "brand_key", "channel"]
-    assert report["slices"]["stratum"]["natural"] == {**report["natural"], "small": False}
+    derived = ["length", "brand named", "language (guessed)"]
+    assert list(report["slices"]) == [*derived, "stratum", "source", "brand_key", "channel"]
+    natural = report["slices"]["stratum"]["natural"]
+    assert {
+        name: figure for name, figure in report["natural"].items() if name != "intervals"
+    }.items() <= natural.items()
     assert report["others"] == {}
+    spread = report["overall"]["intervals"]["macro_f1"]
+    assert spread["low"] < spread["value"] == report["overall"]["macro_f1"] < spread["high"]
 
-    sizes = [one["mentions"] for one in report["slices"]["brand_key"].values()]
-    assert sizes == sorted(sizes, reverse=True)
-    assert sum(sizes) == 90
-    small = {name for name, one in report["slices"]["brand_key"].items() if one["small"]}
-    assert small == {name for name, one in report["slices"]["brand_key"].items() if one["mentions"] < 20} != set()
+    parts = report["slices"]["brand_key"]
+    assert sum(one["mentions"] for one in parts.values()) == 90
+    small = {name for name, one in parts.items() if one["small"]}
+    assert small == {name for name, one in parts.items() if one["mentions"] < 20} != set()
+    ranked = [one["micro_f1"] for one in parts.values() if not one["small"]]
+    assert ranked == sorted(ranked)
+    assert {*list(parts)[len(ranked) :]} == small
 
     printed = capsys.readouterr()
-    assert f"macro-F1 {report['overall']['macro_f1']:.3f} on 90 mentions" in printed.out
+    assert f"macro-F1 {report['overall']['macro_f1']:.3f} (" in printed.out
     assert f"{min(small)} *" in printed.out
     page = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     assert "| purchase |" in page
@@ -118,11 +137,14 @@ def test_refused_rows_are_named_and_the_others_count(
     assert "row 8 (Invalid mention" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
 
 
-def test_baselines_and_another_bundle_stand_beside_and_what_is_in_train_is_said(
+def test_baselines_and_another_bundle_stand_beside_and_leaks_stop_a_release(
     tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train, data = _rows(0, 120, ("Fennec", "Gamba", "Hertha", "Acme")), _rows(500, 60, _BRANDS)
-    data[0] = {**train[0], "id": "again"}  # the same mention
+    for number, row in enumerate([*train, *data]):
+        row["text"] += f" {_nonsense(number)}"
+    planted = "I have been waiting at the gate for three hours and nobody at Acme will say why"
+    train[0]["text"], data[0]["text"] = planted, planted + "!! https://t.co/x1"
     job = EvaluateJob(
         tiny_bundle,
         [_write(tmp_path / "data.csv", data)],
@@ -130,28 +152,84 @@ def test_baselines_and_another_bundle_stand_beside_and_what_is_in_train_is_said(
         train=[_write(tmp_path / "train.csv", train)],
         compare=tiny_bundle,
     )
-    assert evaluate(job) == 0
+    assert evaluate(job) == STOP
     report = _report(job)
     same, *baselines = report["others"]
     assert same == f"{report['model']} ({tiny_bundle})"
     assert baselines == ["majority", "keyword rules", "TF-IDF + logistic regression"]
     assert report["others"][same]["overall"] == report["overall"]
-    assert report["others"][same]["difference"]["macro_f1"] == report["others"][same]["difference"]["high"] == 0
+    assert report["others"][same]["difference"] == {"value": 0, "low": 0, "high": 0}
+    assert report["compare"]["verdict"] == "no evidence"
+    assert report["compare"]["flips"] == []
     rules = report["others"]["keyword rules"]
     ahead = report["overall"]["macro_f1"] - rules["overall"]["macro_f1"]
-    assert rules["difference"]["macro_f1"] == pytest.approx(ahead)
+    assert rules["difference"]["value"] == pytest.approx(ahead)
     # a word gives the label, so what reads words must be right
     assert report["others"]["TF-IDF + logistic regression"]["overall"]["macro_f1"] > 0.95
-    assert report["others"]["keyword rules"]["overall"]["macro_calibration_error"] is None
+    assert rules["overall"]["macro_calibration_error"] is None
 
-    overlap = {name: one["mentions"] for name, one in report["slices"]["overlap"].items()}
-    in_train = {"acme", train[0]["brand_key"]}
-    shared = sum(row["brand_key"] in in_train for row in data)
-    assert overlap == {"text in train": 1, "brand in train": shared - 1, "new": 60 - shared}
-    brands, texts = report["warnings"]
-    assert f"({shared} of 60 mentions) also occur in the train files" in brands
-    assert texts.startswith("1 of 60 mentions")
-    assert f"warning: {texts}" in capsys.readouterr().err
+    assert report["leaks"]["ids"] == ["m500"]
+    example = next(one for one in report["leaks"]["examples"] if one["id"] == "m500")
+    assert example["train_text"] == planted
+    said = capsys.readouterr()
+    assert f"warning: {report['stop'][0]}" in said.err
+    assert report["stop"][0].startswith("1 of 60 mentions stand in the train files too")
+    assert any("brand keys" in warning and "acme" in warning for warning in report["warnings"])
+    assert "Stop." in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_worse_bundle_stops_a_release(tiny_bundle: Path, tmp_path: Path) -> None:
+    """The same network, its thresholds for purchases and questions out of reach."""
+    worse = tmp_path / "worse"
+    shutil.copytree(tiny_bundle, worse)
+    manifest = json.loads((worse / "bundle.json").read_text(encoding="utf-8"))
+    thresholds = manifest["cuts"]["balanced"]["thresholds"]
+    thresholds["purchase"] = thresholds["support_question"] = 0.9999
+    write_manifest(worse, manifest)
+    data = _write(tmp_path / "data.csv", _rows(0, 400, tuple(f"Brand{number}" for number in range(25))))
+    job = EvaluateJob(worse, [data], tmp_path / "out", compare=tiny_bundle)
+    assert evaluate(job) == STOP
+    report = _report(job)
+    assert report["compare"]["verdict"] == "worse"
+    assert report["stop"][0].startswith("worse than")
+    assert report["compare"]["intents"]["support_question"]["difference"]["high"] < 0
+    assert len(report["compare"]["flips"]) > 50
+    back = EvaluateJob(tiny_bundle, [data], tmp_path / "back", compare=worse)
+    assert evaluate(back) == 0
+    assert _report(back)["compare"]["verdict"] == "better"
+
+
+def test_a_planted_label_error_is_found(tiny_bundle: Path, tmp_path: Path) -> None:
+    """A complaint that the bundle is surest of, labelled as none."""
+    mentions = read_labelled(SAMPLE / "train.csv")
+    scorer, complaint = Scorer.load(tiny_bundle), INTENTS.index("complaint")
+    chances = [scorer.read(mention.text, mention.target).probabilities[complaint] for mention in mentions]
+    surest = max(
+        (row for row, mention in enumerate(mentions) if mention.labels[complaint] == 1), key=lambda row: chances[row]
+    )
+    labels = tuple(0 if column == complaint else label for column, label in enumerate(mentions[surest].labels))
+    mentions[surest] = mentions[surest].model_copy(update={"labels": labels})
+    write_labelled(tmp_path / "data.csv", mentions)
+    assert evaluate(EvaluateJob(tiny_bundle, [tmp_path / "data.csv"], tmp_path / "out")) == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    first = next(one for one in report["mistakes"] if one["intent"] == "complaint")
+    assert (first["id"], first["kind"], first["label_suspect"]) == (mentions[surest].id, "wrongly asserted", True)
+    assert first["words"]
+    assert "likely wrong" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_any_column_can_be_sliced_by(tiny_bundle: Path, tmp_path: Path) -> None:
+    rows = [{**row, "sector": "travel" if number % 3 else "food"} for number, row in enumerate(_rows(0, 60, _BRANDS))]
+    path = tmp_path / "data.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, (*_COLUMNS, "sector", "agent"))
+        writer.writeheader()
+        writer.writerows({**row, "agent": f"agent {number % 2}"} for number, row in enumerate(rows))
+    job = EvaluateJob(tiny_bundle, [path], tmp_path / "out", by=["agent"])
+    assert evaluate(job) == 0
+    slices = _report(job)["slices"]
+    assert {name: one["mentions"] for name, one in slices["agent"].items()} == {"agent 0": 30, "agent 1": 30}
+    assert slices["sector"]["food"]["mentions"] == 20
 
 
 def test_several_files_and_formats_are_one_data_set(tiny_bundle: Path, tmp_path: Path) -> None:
@@ -163,7 +241,7 @@ def test_several_files_and_formats_are_one_data_set(tiny_bundle: Path, tmp_path:
     job = EvaluateJob(tiny_bundle, data, tmp_path / "out", by=["channel"])
     assert evaluate(job) == 0
     report = _report(job)
-    assert report["warnings"] == ["--by channel: the column is empty throughout"]
+    assert report["warnings"][0] == "--by channel: the column is empty throughout, or not there"
     assert report["overall"]["mentions"] == 10
     assert report["slices"]["brand_key"][""]["mentions"] == 1
     assert report["slices"]["source"]["toy"]["mentions"] == 8
@@ -172,7 +250,6 @@ def test_several_files_and_formats_are_one_data_set(tiny_bundle: Path, tmp_path:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"by": ["colour"]}, "--by colour: no such column; use stratum"),
         ({"cut": "p99"}, "p99"),
         ({"data": [Path("absent.csv")]}, "absent.csv"),
     ],
