@@ -3,7 +3,8 @@
 What is chosen, and why: weights are 8-bit per output channel with one bit to spare (``reduce_range``), because the
 AVX2 instruction that multiplies unsigned by signed bytes saturates its 16-bit sums with full-range weights; so the
 scores are the same on a CPU with VNNI and on one without. Activations are quantised while running, from the mention
-at hand alone. Embeddings are stored as 8-bit too, which is half of the file.
+at hand alone, their channels evened out before (``training.smooth``). Embeddings are stored as 8-bit too, which is half
+of the file.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
@@ -20,10 +22,11 @@ from onnxruntime.transformers.optimizer import optimize_model
 from torch import Tensor, nn
 
 from training.network import IntentNetwork
+from training.smooth import smooth
 
 OPSET = 17
 _QUANTISED = ["MatMul", "Gemm", "Attention", "EmbedLayerNormalization", "Gather"]
-QUANTISATION = "dynamic int8: weights per channel in 7 bits (no saturation on AVX2), embeddings 8 bits"
+QUANTISATION = "dynamic int8 after smoothing: weights per channel in 7 bits (no saturation on AVX2), embeddings 8 bits"
 
 
 class _Logits(nn.Module):
@@ -66,13 +69,16 @@ def export_fp32(network: IntentNetwork, path: Path) -> None:
     fused.save_model_to_file(str(path))
 
 
-def quantise(fp32: Path, path: Path) -> None:
-    """Write the int8 form of a float32 model; the module's docstring says what is chosen."""
+def quantise(fp32: Path, path: Path, mentions: Sequence[Sequence[int]]) -> None:
+    """Write the int8 form of a float32 model; the module's docstring says what is chosen.
+
+    ``mentions`` are token ids of a few hundred mentions, to see activations on.
+    """
     # Its one warning asks for a shape inference that cannot see through fused operators.
     logging.disable(logging.WARNING)
     try:
         quantize_dynamic(
-            onnx.load(str(fp32)),
+            smooth(onnx.load(str(fp32)), mentions),
             str(path),
             op_types_to_quantize=_QUANTISED,
             per_channel=True,

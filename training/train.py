@@ -40,6 +40,9 @@ from training.sample import labels_of
 from training.teachers import Teacher, taught
 from training.tracking import check_tracker
 
+_SEEN_ON = 300
+"""Training mentions on which quantisation sees activations."""
+
 
 def train(job: TrainJob, check: Check | None = None) -> int:
     """Train and write the bundle; prints the dev figures on stdout, progress on stderr. Returns the exit status.
@@ -145,7 +148,8 @@ def make_bundle(job: TrainJob, training: Mentions, dev: Mentions, check: Check |
         keep(network, prepared.tokenizer, job.beside("encoder"), record)
     say("exporting to ONNX, fusing, quantising")
     export_fp32(network, run / "fp32.onnx")
-    quantise(run / "fp32.onnx", run / MODEL)
+    examples = prepared.inputs.train["input_ids"]
+    quantise(run / "fp32.onnx", run / MODEL, examples[:: max(1, len(examples) // _SEEN_ON)][:_SEEN_ON])
     seen = brand_keys(training)
     manifest = {
         "name": job.name,

@@ -1,0 +1,61 @@
+"""Smoothing changes nothing in float32, and brings int8 nearer to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from training.base import load_base
+from training.export import export_fp32, quantise
+from training.network import IntentNetwork, add_masks, target_id
+from training.smooth import smooth
+
+MENTIONS = [[2, *np.random.default_rng(seed).integers(5, 60, 3 + seed % 20).tolist(), 3] for seed in range(60)]
+
+
+@pytest.fixture(scope="module")
+def exported(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network of which one channel after each GELU is far larger than the others, as in trained ones."""
+    torch.manual_seed(3)
+    encoder, tokenizer = load_base(str(tiny_base))
+    add_masks(encoder, tokenizer)
+    network = IntentNetwork(encoder, target_id(tokenizer), dropout=0.0).eval()
+    torch.nn.init.normal_(network.head.weight)
+    with torch.no_grad():
+        for layer in network.encoder.encoder.layer:  # type: ignore[union-attr]
+            layer.intermediate.dense.weight *= 20
+            layer.intermediate.dense.weight[7] *= 40
+            layer.output.dense.weight[:, 7] /= 40
+    path = tmp_path_factory.mktemp("smooth") / "fp32.onnx"
+    export_fp32(network, path)
+    return path
+
+
+def logits(model: bytes) -> np.ndarray:
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    rows = [np.array([ids], dtype=np.int64) for ids in MENTIONS]
+    read = [session.run(None, {"input_ids": row, "attention_mask": np.ones_like(row)})[0][0] for row in rows]
+    return np.array(read, dtype=np.float64)
+
+
+def test_nothing_changes_in_float32(exported: Path) -> None:
+    model = onnx.load(str(exported))
+    smoothed = smooth(model, MENTIONS)
+    multiplied = [node for node in smoothed.graph.node if node.name.endswith("_smooth_mul")]
+    assert len(multiplied) > 3
+    assert np.allclose(logits(smoothed.SerializeToString()), logits(model.SerializeToString()), atol=1e-3)
+
+
+def test_int8_comes_nearer_to_float32(exported: Path, tmp_path: Path) -> None:
+    reference = logits(exported.read_bytes())
+    quantise(exported, tmp_path / "smoothed.onnx", MENTIONS)
+    quantise(exported, tmp_path / "plain.onnx", [])
+    smoothed, plain = (
+        np.abs(logits((tmp_path / f"{name}.onnx").read_bytes()) - reference).mean() for name in ("smoothed", "plain")
+    )
+    assert smoothed < 0.7 * plain
