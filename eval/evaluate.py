@@ -34,10 +34,10 @@ from eval.page import write_page
 from eval.race import Stream, race
 from eval.report import markdown_report, text_report
 from eval.resampling import FEW_GROUPS, Resamples
-from eval.slices import derived_columns, overlaps, slice_columns
-from model.normalise import NormalisedText, normalise
+from eval.slices import derived_columns, how_named, overlaps, slice_columns
+from model.normalise import normalise
 from model.policy import Policy
-from model.scorer import Reading, Scorer
+from model.scorer import Scorer
 
 NATURAL = "natural"
 """The stratum that is a random draw: its figures are those to expect of a brand's own stream."""
@@ -81,13 +81,17 @@ class EvaluateJob:
 
 @dataclass(frozen=True)
 class _Data:
-    """The mentions and what was read in them, in the same order."""
+    """The mentions and what is known of each, in the same order; what is large is not kept."""
 
     mentions: Sequence[LabelledMention]
     truth: Floats
-    readings: Sequence[Reading]
-    normalised: Sequence[NormalisedText]
+    scores: Floats
+    """Probabilities, shape (mentions, intents)."""
     keys: Sequence[str]
+    named: Sequence[str]
+    """How the text names the target (``eval.slices.how_named``)."""
+    texts: Sequence[str]
+    """Normalised; empty without train files, which alone need them."""
     extra: Mapping[str, Sequence[str]]
 
 
@@ -116,8 +120,8 @@ def evaluate(job: EvaluateJob) -> int:
     if job.held_out is not None:
         apart = held_out(job.held_out, job.seen, dict(zip(INTENTS, scorer.bundle.thresholds(job.cut), strict=True)))
 
-    data = _read(files, scorer)
-    model = _predictions(scorer, data.readings, job.cut)
+    data = _read(files, scorer, with_texts=bool(train_files))
+    model = _predictions(scorer, data.scores, job.cut)
     natural = np.array([mention.stratum == NATURAL for mention in data.mentions])
     groups, by = independent_groups(data.mentions, data.keys)
     resamples = Resamples.of(groups)
@@ -125,15 +129,14 @@ def evaluate(job: EvaluateJob) -> int:
     slices = slice_columns(columns, model, data.truth)
     others, compared, leaks = [], None, None
     if other is not None:
-        theirs = _predictions(other, list(read_by_model(other, data.mentions, "read by the other bundle")), job.cut)
+        theirs = _predictions(other, _scores(other, data.mentions, "read by the other bundle"), job.cut)
         if other.name == scorer.name:
             theirs = replace(theirs, name=f"{other.name} ({job.compare})")
         compared = compare(data.mentions, data.truth, model, theirs, resamples)
         others.append(theirs)
     if train_files:
         train = _training_set(train_files, scorer)
-        texts = [one.text for one in data.normalised]
-        others += [baseline(train, texts) for baseline in BASELINES]
+        others += [baseline(train, data.texts) for baseline in BASELINES]
         leaks = find_leaks(data.mentions, [mention for file in train_files for mention in file.mentions])
     mistakes = explained(find_mistakes(data.mentions, data.truth, model, _suspects(data, model)), scorer)
     report: dict[str, Any] = {
@@ -183,21 +186,27 @@ def evaluate(job: EvaluateJob) -> int:
     return _REJECTED if any(file.refused for file in files) else 0
 
 
-def _read(files: Sequence[LabelledFile], scorer: Scorer) -> _Data:
+def _read(files: Sequence[LabelledFile], scorer: Scorer, *, with_texts: bool) -> _Data:
     mentions = [mention for file in files for mention in file.mentions]
-    readings = list(read_by_model(scorer, mentions, "read"))
-    return _Data(
-        mentions=mentions,
-        truth=truth_of(mentions),
-        readings=readings,
-        normalised=[normalise(mention.text, mention.target, scorer.brands) for mention in mentions],
-        keys=[_brand_key(mention, one.target, scorer) for mention, one in zip(mentions, readings, strict=True)],
-        extra={name: [value for file in files for value in file.extra[name]] for name in files[0].extra},
-    )
+    keys, named, texts = [], [], []
+    for mention in mentions:
+        one = normalise(mention.text, mention.target, scorer.brands)
+        keys.append(_brand_key(mention, one.target, scorer))
+        named.append(how_named(mention.text, one))
+        if with_texts:
+            texts.append(one.text)
+    extra = {name: [value for file in files for value in file.extra[name]] for name in files[0].extra}
+    return _Data(mentions, truth_of(mentions), _scores(scorer, mentions, "read"), keys, named, texts, extra)
 
 
-def _predictions(scorer: Scorer, readings: Sequence[Reading], cut: str) -> Predictions:
-    scores = np.array([reading.probabilities for reading in readings], dtype=np.float64).reshape(-1, len(INTENTS))
+def _scores(scorer: Scorer, mentions: Sequence[LabelledMention], what: str) -> Floats:
+    scores = np.empty((len(mentions), len(INTENTS)))
+    for row, reading in enumerate(read_by_model(scorer, mentions, what)):
+        scores[row] = reading.probabilities
+    return scores
+
+
+def _predictions(scorer: Scorer, scores: Floats, cut: str) -> Predictions:
     return cut_at(scorer.name, scores, np.array(scorer.bundle.thresholds(cut)), probabilities=True)
 
 
@@ -211,7 +220,7 @@ def _columns(job: EvaluateJob, data: _Data) -> dict[str, Sequence[str]]:
         "brand": [mention.target or "" for mention in data.mentions],
     }
     named = {name: own[name] if name in own else data.extra[name] for name in dict.fromkeys((*SLICED_BY, *job.by))}
-    return {**derived_columns(data.mentions, data.normalised), **named}
+    return {**derived_columns(data.mentions, data.named), **named}
 
 
 def _suspects(data: _Data, model: Predictions) -> set[tuple[int, int]]:

@@ -31,11 +31,11 @@ Columns = Mapping[str, Sequence[str]]
 Rows = NDArray[np.intp]
 
 
-def derived_columns(mentions: Sequence[LabelledMention], normalised: Sequence[NormalisedText]) -> dict[str, list[str]]:
-    """Columns that are worked out from the mentions; ``""`` where it is not known."""
+def derived_columns(mentions: Sequence[LabelledMention], named: Sequence[str]) -> dict[str, Sequence[str]]:
+    """Columns worked out from the mentions, ``""`` where it is not known; ``named`` is ``how_named`` of each."""
     return {
         "length": [_band(len(mention.text.split()), _LENGTHS, "31 words or more") for mention in mentions],
-        "brand named": [_named(mention.text, one) for mention, one in zip(mentions, normalised, strict=True)],
+        "brand named": named,
         "language (guessed)": _languages([mention.text for mention in mentions]),
         "followers": [
             "" if mention.author.followers is None
@@ -125,7 +125,8 @@ def _band(number: float, bands: Sequence[tuple[float, str]], above: str) -> str:
     return next((name for upper, name in bands if number < upper), above)
 
 
-def _named(text: str, normalised: NormalisedText) -> str:
+def how_named(text: str, normalised: NormalisedText) -> str:
+    """Whether a text names its target: by its handle, by name, or not."""
     if normalised.target is None:
         return "no brand"
     found = [text[start:end] for word, start, end, *_ in normalised.words if word == TARGET and end > start]

@@ -91,7 +91,7 @@ def model_card(manifest: Mapping[str, Any]) -> str:
 def _teachers(manifest: Mapping[str, Any]) -> str:
     bases = ", ".join(f"`{row['base_model']}`" for row in manifest["teachers"])
     taught = f", taught by bundles fine-tuned from {bases}" if bases else ""
-    count = manifest.get("averaged", 1)
+    count = 1 + len(manifest.get("averaged", ())) // 2
     return f"{taught}; its weights are the mean of {count} fine-tunings" if count > 1 else taught
 
 
@@ -141,7 +141,8 @@ def _beside(manifest: Mapping[str, Any]) -> list[str]:
         return f"| {name}{', trained with `--licence permissive`' if permissive else ''} | {' | '.join(cells)} |"
 
     return [
-        "Macro-F1 beside other bundles, on the same mentions:",
+        "Macro-F1 beside other bundles, on the same mentions, on which this one's thresholds were fitted and theirs not"
+        " (or not on all):",
         "",
         "| bundle | all strata | `natural` |",
         "|---|---:|---:|",

@@ -53,6 +53,8 @@ def cross_validate(job: TrainJob, plan: CrossValidation) -> int:
         TrainingError: too few mentions or groups, options that would let left-out brands be seen, or ``job.out``
             holds something else.
     """
+    if not job.recipe.epochs:
+        raise TrainingError("--cross-validate trains a bundle for each fold: give a recipe with epochs above 0")
     if job.dev or job.teachers or job.averaged:
         option = "dev" if job.dev else "teacher" if job.teachers else "average-with"
         raise TrainingError(

@@ -5,7 +5,6 @@ It is a base to go on from, as any folder with an encoder is, and a teacher. Lea
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,8 @@ class Kept(BaseModel):
     """Tokens that it was trained to read."""
     data: tuple[dict[str, Any], ...]
     """The corpora it was trained on, as a bundle's manifest lists them."""
+    teachers: tuple[dict[str, Any], ...] = ()
+    """Whom it was taught by, likewise."""
 
 
 def keep(network: IntentNetwork, tokenizer: PreTrainedTokenizerFast, folder: Path, record: Kept) -> None:
@@ -46,7 +47,7 @@ def keep(network: IntentNetwork, tokenizer: PreTrainedTokenizerFast, folder: Pat
 
 
 def weight_files(folder: Path) -> tuple[Path, Path]:
-    """The files of a kept encoder that decide what it reads."""
+    """The files of a kept encoder that hold its weights."""
     return folder / WEIGHTS, folder / HEAD
 
 
@@ -79,11 +80,11 @@ def restore_head(network: IntentNetwork, folder: Path) -> None:
 def average(network: IntentNetwork, folders: Sequence[Path]) -> None:
     """Give the network the mean of its own weights and those of kept encoders.
 
-    The mean of several fine-tunings of one encoder ("model soup"; Wortsman et al., ICML 2022) reads as well as their
-    ensemble or better, and costs no more than one.
+    The mean of several fine-tunings of one encoder ("model soup"; Wortsman et al., ICML 2022) often reads about as well
+    as their ensemble, and costs no more than one.
 
     Raises:
-        BaseModelError: one is no kept encoder, or of another encoder or vocabulary.
+        BaseModelError: one is no kept encoder, or of another encoder.
     """
     heads = {name: weight.clone() for name, weight in network.head.state_dict().items()}
     whole = {name: weight.clone() for name, weight in network.encoder.state_dict().items()}
@@ -91,8 +92,7 @@ def average(network: IntentNetwork, folders: Sequence[Path]) -> None:
         encoder, _ = load_base(str(folder))
         restore_head(network, folder)
         for total, part in ((whole, encoder.state_dict()), (heads, network.head.state_dict())):
-            shapes = ({name: weight.shape for name, weight in weights.items()} for weights in (total, part))
-            if operator.ne(*shapes):
+            if {name: weight.shape for name, weight in total.items()} != {n: w.shape for n, w in part.items()}:
                 raise BaseModelError(f"{folder}: another encoder than the one it is to be averaged with")
             for name, weight in part.items():
                 if weight.is_floating_point():

@@ -24,6 +24,8 @@ _FEWEST_EXAMPLES = 20
 
 Mentions = list[LabelledMention]
 
+_OURS = {"sample": "sample", "written": "written mentions"}
+
 
 def train_and_dev(job: TrainJob) -> tuple[Mentions, Mentions]:
     """Mentions to train on and labelled dev mentions of other brands.
@@ -109,8 +111,8 @@ def provenance(mentions: Sequence[LabelledMention]) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"name": name or "unnamed", "mentions": count}
         if source is not None:
             row |= {"title": source.title, "licence": source.licence, "home": source.home}
-        elif name in ("sample", "written"):
-            row |= {"title": "firstreply's own mentions of invented brands", "licence": "Apache-2.0"}
+        elif name in _OURS:
+            row |= {"title": f"firstreply's own {_OURS[name]} about invented brands", "licence": "Apache-2.0"}
         else:
             row |= {"title": name or "mentions without a source", "licence": "not recorded"}
         rows.append(row)

@@ -16,7 +16,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-_AFTER_ACTIVATION, _ELSEWHERE = 0.9, 0.6
+_AFTER_ACTIVATION, _ELSEWHERE = 0.9, 0.5
 """Share of the spread that moves into the weights: after GELU, whose channels differ most, and elsewhere.
 
 Of 0.5 to 1 and 0.3 to 0.85 those with the least change of the logits against float32 (``eval/LOG.md``).
@@ -46,6 +46,8 @@ def smooth(model: onnx.ModelProto, mentions: Sequence[Sequence[int]]) -> onnx.Mo
         if node.op_type in ("MatMul", "Attention") and node.input[0] in made_by
         if node.input[1] in weights and len(weights[node.input[1]].dims) == 2 and uses[node.input[1]] == 1
     ]
+    if not products:
+        return model
     largest = _largest(model, sorted({node.input[0] for node in products}), mentions)
     for node in products:
         activation, tensor = node.input[0], weights[node.input[1]]

@@ -64,8 +64,6 @@ class Prepared:
     network: IntentNetwork
     inputs: FitInputs
     tokenizer: PreTrainedTokenizerFast
-    kept: Kept | None
-    """What is known of the base where an earlier run kept it."""
 
 
 def prepare(job: TrainJob, training: Mentions, dev: Mentions, run: Path) -> Prepared:
@@ -105,10 +103,9 @@ def prepare(job: TrainJob, training: Mentions, dev: Mentions, run: Path) -> Prep
     weights = positive_weights(labels, recipe.positive_weight)
     set_seed(recipe.seed)  # the head begins the same where pre-training or what teachers said was found finished
     network = IntentNetwork(encoder_network, target_id(tokenizer), recipe.dropout, weights)
-    kept = kept_record(Path(recipe.base))
-    if kept is not None:
+    if kept_record(Path(recipe.base)) is not None:
         restore_head(network, Path(recipe.base))
-    return Prepared(network, inputs, tokenizer, kept)
+    return Prepared(network, inputs, tokenizer)
 
 
 def make_bundle(job: TrainJob, training: Mentions, dev: Mentions, check: Check | None = None) -> dict[str, Any]:
@@ -117,11 +114,16 @@ def make_bundle(job: TrainJob, training: Mentions, dev: Mentions, check: Check |
     In several processes, the main one writes and the others return nothing as soon as the network is fitted.
 
     Raises:
-        TrainingError: it is asked to be permissive and a teacher is not, or to train nothing and there is no head.
+        TrainingError: it is asked to be permissive and a teacher is not, to average what is not alike, or to train
+            nothing and there is no kept encoder or more is asked for.
     """
     brands_file = job.brands or DEFAULT_BRANDS
     teachers = [Teacher.load(folder) for folder in job.teachers]
-    averaged = [_kept(folder) for folder in job.averaged]
+    base = kept_record(Path(job.recipe.base))
+    origin = base.base_model if base else job.recipe.base
+    averaged = [_kept(folder, origin) for folder in job.averaged]
+    if not job.recipe.epochs:
+        _check_as_it_is(job, base)
     _check_licences(job, teachers, averaged)
     for folder in job.compared:
         Bundle.load(folder)  # what cannot be read is said before hours of training
@@ -134,22 +136,32 @@ def make_bundle(job: TrainJob, training: Mentions, dev: Mentions, check: Check |
         if process_count() > 1:
             say(f"in {process_count()} processes, {recipe.batch_size // process_count()} mentions a step each")
         fit(network, recipe, prepared.inputs)
-    elif prepared.kept is None:
-        raise TrainingError("epochs = 0 trains nothing: give a --base that --keep-encoder kept, which has a head")
     if not is_main():
         return {}
     if job.averaged:
         average(network, job.averaged)
-    origin = prepared.kept.base_model if prepared.kept else recipe.base
-    before = [*averaged, *([prepared.kept] if prepared.kept else []), *(teacher.made for teacher in teachers)]
-    corpora = merged(provenance(training) if recipe.epochs else (), *(made.data for made in before))
+    before = [*averaged, *([base] if base else [])]
+    corpora = merged(
+        provenance(training) if recipe.epochs else (),
+        *(made.data for made in before),
+        *(teacher.made.data for teacher in teachers),
+    )
+    taught_by = {
+        row["sha256"]: row
+        for row in (*(row for made in before for row in made.teachers), *(one.described() for one in teachers))
+    }
     if job.keep_encoder:
-        record = Kept(base_model=origin, max_tokens=recipe.max_tokens, data=tuple(corpora))
+        record = Kept(
+            base_model=origin,
+            max_tokens=recipe.max_tokens,
+            data=tuple(corpora),
+            teachers=tuple(taught_by.values()),
+        )
         keep(network, prepared.tokenizer, job.beside("encoder"), record)
     say("exporting to ONNX, fusing, quantising")
     export_fp32(network, run / "fp32.onnx")
     examples = prepared.inputs.train["input_ids"]
-    quantise(run / "fp32.onnx", run / MODEL, examples[:: max(1, len(examples) // _SEEN_ON)][:_SEEN_ON])
+    quantise(run / "fp32.onnx", run / MODEL, examples[:: -(-len(examples) // _SEEN_ON)])
     seen = brand_keys(training)
     manifest = {
         "name": job.name,
@@ -159,10 +171,10 @@ def make_bundle(job: TrainJob, training: Mentions, dev: Mentions, check: Check |
         "data": corpora,
         "permissive": job.permissive,
         "dev_of_seen_brands": sum(mention.brand_key in seen for mention in dev),
-        "averaged": len(averaged) + 1,
-        "teachers": [teacher.described() for teacher in teachers],
+        "averaged": [file_hash(path) for folder in job.averaged for path in weight_files(folder)],
+        "teachers": list(taught_by.values()),
         "beside": [_beside(folder, dev) for folder in job.compared],
-        "recipe": recipe.model_dump(),
+        "recipe": recipe.model_dump() | {"base": origin},  # where a kept encoder lies says nothing elsewhere
     }
     tokenizer_file = run / "tokenizer" / "tokenizer.json"
     if job.keep_fp32:
@@ -179,9 +191,7 @@ def fingerprint(job: TrainJob, mentions: Sequence[LabelledMention]) -> str:
     """Hash of what decides the weights: recipe, mentions in their order, brands file, teachers, normaliser."""
     brands = Brands.load(job.brands or DEFAULT_BRANDS)
     teachers = [Teacher.load(folder).sha256 for folder in job.teachers]
-    averaged = [file_hash(path) for folder in job.averaged for path in weight_files(folder)]
-    settings = f"{job.recipe.model_dump_json()} {brands.sha256} {teachers} {averaged} {NORMALISER_VERSION}"
-    settings += f" {_hash(mentions)}"
+    settings = f"{job.recipe.model_dump_json()} {brands.sha256} {teachers} {NORMALISER_VERSION} {_hash(mentions)}"
     return hashlib.sha256(settings.encode()).hexdigest()
 
 
@@ -226,11 +236,26 @@ def _finish(out: Path, parts: Parts, dev: Sequence[LabelledMention], check: Chec
     return figures
 
 
-def _kept(folder: Path) -> Kept:
+def _kept(folder: Path, origin: str) -> Kept:
     record = kept_record(folder)
-    if record is None:
-        raise TrainingError(f"--average-with {folder}: no {RECORD} there; give what --keep-encoder kept")
+    if record is None or not all(path.is_file() for path in weight_files(folder)):
+        raise TrainingError(f"--average-with {folder}: {RECORD} or weights missing; give what --keep-encoder kept")
+    if record.base_model != origin:
+        raise TrainingError(f"--average-with {folder}: made of {record.base_model}, and the others of {origin}")
     return record
+
+
+def _check_as_it_is(job: TrainJob, base: Kept | None) -> None:
+    """What epochs = 0 cannot do."""
+    recipe = job.recipe
+    if base is None:
+        raise TrainingError("epochs = 0 trains nothing: give a --base that --keep-encoder kept, which has a head")
+    if job.teachers or recipe.pretraining_epochs:
+        raise TrainingError("epochs = 0 trains nothing: leave --teacher and pretraining_epochs out")
+    if recipe.max_tokens != base.max_tokens:
+        raise TrainingError(
+            f"epochs = 0: the base was trained to read {base.max_tokens} tokens; set max_tokens to that"
+        )
 
 
 def _check_licences(job: TrainJob, teachers: Sequence[Teacher], averaged: Sequence[Kept]) -> None:

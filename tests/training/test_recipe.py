@@ -14,7 +14,7 @@ from training.recipe import Recipe, RecipeError, load_recipe, recipe_names, reci
     ("text", "message"),
     [
         ("epoch = 3", "epoch.*settings are base, epochs"),
-        ("epochs = -1", "epochs.*greater than 0"),
+        ("epochs = -1", "epochs.*greater than or equal to 0"),
         ("epochs = [", "not TOML"),
     ],
 )
