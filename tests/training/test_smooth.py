@@ -51,6 +51,17 @@ def test_nothing_changes_in_float32(exported: Path) -> None:
     assert np.allclose(logits(smoothed.SerializeToString()), logits(model.SerializeToString()), atol=1e-3)
 
 
+def test_a_model_without_such_products_stays_as_it_is() -> None:
+    width = 4
+    weight = onnx.numpy_helper.from_array(np.eye(width, dtype=np.float32), "weight")
+    node = onnx.helper.make_node("Gemm", ["states", "weight"], ["logits"])
+    ends = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, width]) for name in ("states", "logits")
+    ]
+    model = onnx.helper.make_model(onnx.helper.make_graph([node], "gemm", ends[:1], ends[1:], [weight]))
+    assert smooth(model, MENTIONS) is model
+
+
 def test_int8_comes_nearer_to_float32(exported: Path, tmp_path: Path) -> None:
     reference = logits(exported.read_bytes())
     quantise(exported, tmp_path / "smoothed.onnx", MENTIONS)

@@ -108,8 +108,18 @@ def test_no_epochs_make_a_bundle_of_kept_encoders_as_they_are(tiny_base: Path, t
     assert "the mean of 3 fine-tunings" in (again.out / "MODEL_CARD.md").read_text(encoding="utf-8")
     with pytest.raises(TrainingError, match="trains nothing"):
         train(replace(again, recipe=load_recipe("quick", base=str(tiny_base), epochs=0)))
+    with pytest.raises(TrainingError, match="leave --teacher"):
+        train(replace(again, teachers=(kept_folder,)))
+    with pytest.raises(TrainingError, match="read 64 tokens"):
+        train(replace(again, recipe=again.recipe.model_copy(update={"max_tokens": 96})))
     with pytest.raises(TrainingError, match="--average-with"):
         train(replace(again, averaged=(tiny_base,)))
+    record = kept_record(kept_folder)
+    assert record is not None
+    other = record.model_copy(update={"base_model": "another encoder"})
+    (kept_folder / RECORD).write_text(other.model_dump_json(), encoding="utf-8")
+    with pytest.raises(TrainingError, match="made of another encoder"):
+        train(replace(first, averaged=(kept_folder,)))
 
 
 def test_teachers_are_averaged_and_not_asked_twice(
