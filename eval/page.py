@@ -33,6 +33,7 @@ _TITLES = {
     "compare": ("Beside the other bundle", "The same mentions, read by both."),
     "others": ("Beside simpler readers", "What a team would have without this model."),
 }  # fmt: skip
+_INTERVAL = re.compile(r"(\([+-]?\d[^()]*(?:–| to )[^()]*\))")
 _NUMBER = re.compile(r"[+-]?\d[\d,]*(?:\.\d+)?")
 
 
@@ -43,6 +44,11 @@ class Cell:
     shown: str
     value: str | None = None
     style: str = ""
+
+    @property
+    def parts(self) -> list[str]:
+        """The text, and at every odd place the interval of a figure, which stands in a line of its own."""
+        return [self.shown] if self.style == "text" else _INTERVAL.split(self.shown)
 
 
 @dataclass(frozen=True)
