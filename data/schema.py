@@ -32,6 +32,8 @@ AUTHOR_FIELDS = ("followers", "lifetime_value", "purchases", "satisfaction")
 MENTION_FIELDS = ("id", "text", "brand", "channel", "created_at", *AUTHOR_FIELDS)
 """The columns of a file of mentions; only ``text`` is required."""
 LABELLED_FIELDS = (*MENTION_FIELDS, "brand_key", "source", "stratum", *INTENTS)
+NATURAL = "natural"
+"""The stratum that is a random draw: its figures are those to expect of a brand's own stream."""
 OTHER_TARGET = "other_target"
 """Stratum of a post that is labelled again for another brand that it names; its id ends in ``@brand``."""
 
@@ -156,6 +158,11 @@ class LabelledMention(Mention):
     def post(self) -> str:
         """Id of the post that the mention is in."""
         return self.id.rpartition("@")[0] if self.stratum == OTHER_TARGET else self.id
+
+    @property
+    def is_natural(self) -> bool:
+        """Whether it is of the random draw."""
+        return self.stratum == NATURAL
 
     @property
     def is_labelled(self) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from data.schema import INTENTS
-from eval.metrics import Flags, Floats
+from eval.metrics import Flags, Floats, ranked_steps
 from model.reliability import CALIBRATION_BINS, wilson_interval
 
 TARGETS = (0.7, 0.8, 0.9, 0.95)
@@ -24,7 +24,7 @@ def precision_recall(truth: Flags, scores: Floats) -> list[tuple[float, float, f
     """(threshold, precision, recall) at distinct scores, highest first; empty without positives."""
     if not truth.any():
         return []
-    thresholds, found, seen = _steps(truth, scores)
+    thresholds, found, seen = ranked_steps(truth, scores)
     kept = np.unique(np.linspace(0, len(thresholds) - 1, min(MOST_POINTS, len(thresholds))).round().astype(np.intp))
     return [
         (float(thresholds[i]), float(found[i] / seen[i]), float(found[i] / found[-1])) for i in kept
@@ -37,10 +37,12 @@ def at_targets(truth: Flags, scores: Floats) -> list[dict[str, Any]]:
     ``threshold`` (None, and nothing else, where none reaches it), ``precision`` with its 95% Wilson interval (``low``,
     ``high``), ``recall`` with its own (``recall_low``, ``recall_high``), ``per_1000`` (asserted of 1,000 mentions).
     """
+    if not truth.any():
+        return [{"target": target, "threshold": None} for target in TARGETS]
     rows: list[dict[str, Any]] = []
-    thresholds, found, seen = _steps(truth, scores)
+    thresholds, found, seen = ranked_steps(truth, scores)
     for target in TARGETS:
-        reached = np.flatnonzero(found >= target * seen) if truth.any() else np.empty(0, dtype=np.intp)
+        reached = np.flatnonzero(found >= target * seen)
         row: dict[str, Any] = {"threshold": None}
         if len(reached):
             last = int(reached[-1])
@@ -115,12 +117,3 @@ def confusion(truth: Floats, labels: Flags) -> dict[str, Any]:
 def _instead(rows: Flags, others: Flags, none: Flags) -> dict[str, int]:
     each = zip(INTENTS, others[rows].sum(axis=0).tolist(), strict=True)
     return {**{intent: int(count) for intent, count in each}, "none": int(none[rows].sum())}
-
-
-def _steps(truth: Flags, scores: Floats) -> tuple[Floats, Floats, Floats]:
-    """Distinct scores, highest first, and how many positives and mentions are at or above each."""
-    order = np.argsort(-scores, kind="stable")
-    ranked = scores[order]
-    last_of_run = np.append(ranked[1:] != ranked[:-1], True) if len(ranked) else np.empty(0, dtype=np.bool_)
-    found = np.cumsum(truth[order])[last_of_run].astype(np.float64)
-    return ranked[last_of_run], found, (np.flatnonzero(last_of_run) + 1).astype(np.float64)

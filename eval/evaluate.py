@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from data.files import file_errors
-from data.schema import INTENTS, LabelledMention
+from data.schema import INTENTS, NATURAL, LabelledMention
 from data.splits import independent_groups
 from eval.baselines import BASELINES, Predictions, TrainingSet, cut_at
 from eval.behaviour import behaviour_report
@@ -35,12 +36,10 @@ from eval.race import Stream, race
 from eval.report import markdown_report, text_report
 from eval.resampling import FEW_GROUPS, Resamples
 from eval.slices import derived_columns, how_named, overlaps, slice_columns
-from model.normalise import normalise
+from model.normalise import NormalisedText, normalise
 from model.policy import Policy
 from model.scorer import Scorer
 
-NATURAL = "natural"
-"""The stratum that is a random draw: its figures are those to expect of a brand's own stream."""
 SLICED_BY = ("stratum", "source", "brand_key", "channel", "sector")
 """Columns that are sliced by wherever they are given, besides those worked out from the mentions."""
 STOP = 4
@@ -122,9 +121,20 @@ def evaluate(job: EvaluateJob) -> int:
 
     data = _read(files, scorer, with_texts=bool(train_files))
     model = _predictions(scorer, data.scores, job.cut)
-    natural = np.array([mention.stratum == NATURAL for mention in data.mentions])
+    natural = np.array([mention.is_natural for mention in data.mentions])
     groups, by = independent_groups(data.mentions, data.keys)
     resamples = Resamples.of(groups)
+    kept = list(compress(groups, natural))
+    of_natural = Resamples.of(kept) if kept else None
+
+    def measured(reader: Predictions) -> dict[str, Any]:
+        part = replace(reader, scores=reader.scores[natural], labels=reader.labels[natural])
+        return {
+            "thresholds": dict(zip(INTENTS, reader.thresholds, strict=True)),
+            "overall": with_intervals(reader, data.truth, resamples),
+            "natural": with_intervals(part, data.truth[natural], of_natural) if of_natural else None,
+        }
+
     columns = _columns(job, data)
     slices = slice_columns(columns, model, data.truth)
     others, compared, leaks = [], None, None
@@ -147,9 +157,7 @@ def evaluate(job: EvaluateJob) -> int:
         "train": [_file_summary(file) for file in train_files],
         "groups": {"count": len(set(groups)), "name": {"brand": "brands", "mention": "posts"}[by]},
         "warnings": _warnings(job, data, columns, train_files, len(set(groups)) if by == "brand" else None, scorer),
-        "thresholds": dict(zip(INTENTS, model.thresholds, strict=True)),
-        "overall": with_intervals(model, data.truth, groups),
-        "natural": with_intervals(model, data.truth, groups, natural) if natural.any() else None,
+        **measured(model),
         "cuts": every_cut(scorer.bundle, model.scores, data.truth),
         "curves": curves_of(data.truth, model.scores),
         "confusion": confusion(data.truth, model.labels),
@@ -164,9 +172,7 @@ def evaluate(job: EvaluateJob) -> int:
         "compare": compared,
         "others": {
             one.name: {
-                "thresholds": dict(zip(INTENTS, one.thresholds, strict=True)),
-                "overall": with_intervals(one, data.truth, groups),
-                "natural": with_intervals(one, data.truth, groups, natural) if natural.any() else None,
+                **measured(one),
                 "difference": paired_difference(data.truth, model.labels, one.labels, resamples),
             }
             for one in others
@@ -174,9 +180,11 @@ def evaluate(job: EvaluateJob) -> int:
     }
     report["stop"] = _stop(report)
     print(text_report(report))
-    _write(job.out, report)
     with file_errors(job.out):
-        write_mistakes(job.out, mistakes, model, data.mentions)
+        job.out.mkdir(parents=True, exist_ok=True)
+        (job.out / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        (job.out / "report.md").write_text(markdown_report(report), encoding="utf-8")
+        write_mistakes(job.out, mistakes, model)
         write_page(job.out, report, mistakes)
     print(f"wrote {job.out / 'report.html'}, report.md, report.json, mistakes.csv and more", file=sys.stderr)
     for warning in (*report["warnings"], *report["stop"]):
@@ -189,9 +197,8 @@ def evaluate(job: EvaluateJob) -> int:
 def _read(files: Sequence[LabelledFile], scorer: Scorer, *, with_texts: bool) -> _Data:
     mentions = [mention for file in files for mention in file.mentions]
     keys, named, texts = [], [], []
-    for mention in mentions:
-        one = normalise(mention.text, mention.target, scorer.brands)
-        keys.append(_brand_key(mention, one.target, scorer))
+    for mention, one, key in _normalised(mentions, scorer):
+        keys.append(key)
         named.append(how_named(mention.text, one))
         if with_texts:
             texts.append(one.text)
@@ -244,14 +251,24 @@ def _race(data: _Data, model: Predictions, natural: Flags) -> dict[str, Any] | N
 
 def _training_set(files: Sequence[LabelledFile], scorer: Scorer) -> TrainingSet:
     mentions = [mention for file in files for mention in file.mentions]
-    read = [normalise(mention.text, mention.target, scorer.brands) for mention in mentions]
-    keys = [_brand_key(mention, one.target, scorer) for mention, one in zip(mentions, read, strict=True)]
-    return TrainingSet([one.text for one in read], truth_of(mentions), keys)
+    texts, keys = [], []
+    for _, one, key in _normalised(mentions, scorer):
+        texts.append(one.text)
+        keys.append(key)
+    return TrainingSet(texts, truth_of(mentions), keys)
 
 
-def _brand_key(mention: LabelledMention, target: str | None, scorer: Scorer) -> str:
-    """The key that the file gives, else that of the target that was read from the text, in the brands file's terms."""
-    return scorer.brands.key(mention.brand_key or target or "")
+def _normalised(
+    mentions: Sequence[LabelledMention], scorer: Scorer
+) -> Iterator[tuple[LabelledMention, NormalisedText, str]]:
+    """Each mention with what the model reads and its brand key.
+
+    The key is the one that the file gives, else that of the target that was read from the text, in the brands file's
+    terms.
+    """
+    for mention in mentions:
+        one = normalise(mention.text, mention.target, scorer.brands)
+        yield mention, one, scorer.brands.key(mention.brand_key or one.target or "")
 
 
 def _warnings(
@@ -306,10 +323,3 @@ def _file_summary(file: LabelledFile) -> dict[str, Any]:
         "mentions": len(file.mentions),
         "refused": [{"row": number, "title": reason.title, "detail": reason.detail} for number, reason in file.refused],
     }
-
-
-def _write(out: Path, report: Mapping[str, Any]) -> None:
-    with file_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        (out / "report.md").write_text(markdown_report(report), encoding="utf-8")

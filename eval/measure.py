@@ -6,8 +6,7 @@ Leaves out the formulas (``eval.metrics``, ``eval.resampling``, ``eval.curves``)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -15,19 +14,13 @@ import numpy as np
 from data.schema import INTENTS
 from eval.baselines import Predictions
 from eval.curves import at_targets, histogram, precision_recall, reliability
-from eval.metrics import Flags, Floats, figures
+from eval.metrics import Floats, figures
 from eval.resampling import Resamples, mean_interval, shares
 from model.bundle import Bundle
 
 
-def with_intervals(
-    reader: Predictions, truth: Floats, groups: Sequence[str], rows: Flags | None = None
-) -> dict[str, Any]:
-    """The figures of all mentions, or of some, and ``intervals`` of what is averaged over resampled groups."""
-    if rows is not None:
-        reader = replace(reader, scores=reader.scores[rows], labels=reader.labels[rows])
-        truth, groups = truth[rows], [group for group, kept in zip(groups, rows.tolist(), strict=True) if kept]
-    resamples = Resamples.of(groups)
+def with_intervals(reader: Predictions, truth: Floats, resamples: Resamples) -> dict[str, Any]:
+    """The figures of a reader's mentions, and ``intervals`` of what is averaged over resampled groups."""
     overall = asdict(figures(truth, reader.scores, reader.labels, probabilities=reader.probabilities))
     counted = resamples.count(truth, reader.labels)
     intents = {intent: shares(counted, column) for column, intent in enumerate(INTENTS)}

@@ -101,14 +101,7 @@ def figures(truth: Floats, scores: Floats, labels: Flags, *, probabilities: bool
     correct, predicted, support = (
         sum(getattr(one, name) for one in each) for name in ("correct", "predicted", "support")
     )
-    (low, high), (precision_low, precision_high), (recall_low, recall_high) = (
-        interval or (None, None)
-        for interval in (
-            f1_interval(correct, predicted, support),
-            wilson_interval(correct, predicted),
-            wilson_interval(correct, support),
-        )
-    )
+    (precision_low, precision_high), (recall_low, recall_high), (low, high) = _ends(correct, predicted, support)
     return Figures(
         mentions=len(truth),
         macro_f1=_mean(one.f1 for one in each),
@@ -131,14 +124,7 @@ def figures(truth: Floats, scores: Floats, labels: Flags, *, probabilities: bool
 
 def _intent_figures(truth: Flags, scores: Floats, labels: Flags, probabilities: bool) -> IntentFigures:
     support, predicted, correct = int(truth.sum()), int(labels.sum()), int((truth & labels).sum())
-    (low, high), (recall_low, recall_high), (f1_low, f1_high) = (
-        interval or (None, None)
-        for interval in (
-            wilson_interval(correct, predicted),
-            wilson_interval(correct, support),
-            f1_interval(correct, predicted, support),
-        )
-    )
+    (low, high), (recall_low, recall_high), (f1_low, f1_high) = _ends(correct, predicted, support)
     return IntentFigures(
         known=len(truth),
         support=support,
@@ -158,6 +144,16 @@ def _intent_figures(truth: Flags, scores: Floats, labels: Flags, probabilities: 
     )
 
 
+def _ends(correct: int, predicted: int, support: int) -> list[tuple[float, float] | tuple[None, None]]:
+    """The intervals of precision, recall and F1."""
+    intervals = (
+        wilson_interval(correct, predicted),
+        wilson_interval(correct, support),
+        f1_interval(correct, predicted, support),
+    )
+    return [interval or (None, None) for interval in intervals]
+
+
 def f1_interval(correct: int, predicted: int, support: int) -> tuple[float, float] | None:
     """95% interval of an F1: None where it is not defined.
 
@@ -175,11 +171,7 @@ def average_precision(truth: Flags, scores: Floats) -> float | None:
     """
     if not truth.any():
         return None
-    order = np.argsort(-scores, kind="stable")
-    ranked = scores[order]
-    last_of_run = np.append(ranked[1:] != ranked[:-1], True)
-    found = np.cumsum(truth[order])[last_of_run]
-    seen = np.flatnonzero(last_of_run) + 1
+    _, found, seen = ranked_steps(truth, scores)
     return float(np.sum(np.diff(found, prepend=0) / found[-1] * found / seen))
 
 
@@ -187,13 +179,18 @@ def balanced_threshold(truth: Flags, scores: Floats) -> float:
     """The lowest score at which labelling everything at or above it has the best F1; infinity without positives."""
     if not truth.any():
         return float("inf")
+    thresholds, found, seen = ranked_steps(truth, scores)
+    f1 = 2 * found / (seen + truth.sum())
+    best = len(f1) - 1 - int(np.argmax(f1[::-1]))
+    return float(thresholds[best])
+
+
+def ranked_steps(truth: Flags, scores: Floats) -> tuple[Floats, NDArray[np.intp], NDArray[np.intp]]:
+    """Distinct scores, highest first, and how many positives and mentions are at or above each; at least one score."""
     order = np.argsort(-scores, kind="stable")
     ranked = scores[order]
     last_of_run = np.append(ranked[1:] != ranked[:-1], True)
-    found = np.cumsum(truth[order])[last_of_run]
-    f1 = 2 * found / (np.flatnonzero(last_of_run) + 1 + truth.sum())
-    best = len(f1) - 1 - int(np.argmax(f1[::-1]))
-    return float(ranked[last_of_run][best])
+    return ranked[last_of_run], np.cumsum(truth[order])[last_of_run], np.flatnonzero(last_of_run) + 1
 
 
 def _ratio(part: int, whole: int) -> float | None:

@@ -34,6 +34,8 @@ class Mistake:
     """One intent of one mention that was read against its label."""
 
     mention: LabelledMention
+    place: int
+    """Of the mention among all, from 0."""
     intent: str
     kind: str
     """``WRONG`` or ``MISSED``."""
@@ -77,6 +79,7 @@ def find_mistakes(
         found.append(
             Mistake(
                 mention=mentions[row],
+                place=row,
                 intent=INTENTS[column],
                 kind=MISSED if truth[row, column] == 1 else WRONG,
                 probability=chance,
@@ -112,9 +115,7 @@ def _words(mistake: Mistake, scorer: Scorer) -> list[dict[str, Any]]:
     ]
 
 
-def write_mistakes(
-    folder: Path, mistakes: Sequence[Mistake], model: Predictions, mentions: Sequence[LabelledMention]
-) -> None:
+def write_mistakes(folder: Path, mistakes: Sequence[Mistake], model: Predictions) -> None:
     """``mistakes.csv``, a row for each; ``label-studio.json`` and ``label-studio.xml``, to look through them there.
 
     A task of Label Studio has the labels for its annotation, if all are known, and what was read for its prediction.
@@ -123,13 +124,8 @@ def write_mistakes(
         writer = csv.DictWriter(stream, COLUMNS)
         writer.writeheader()
         writer.writerows({name: _safe(cell) for name, cell in mistake.row().items()} for mistake in mistakes)
-    rows = {id(mention): row for row, mention in enumerate(mentions)}
-    tasks, seen = [], set()
-    for mistake in mistakes:
-        row = rows[id(mistake.mention)]
-        if row not in seen:
-            seen.add(row)
-            tasks.append(_task(mistake.mention, model, row))
+    mistaken = {mistake.place: mistake.mention for mistake in mistakes}
+    tasks = [_task(mention, model, place) for place, mention in mistaken.items()]
     (folder / "label-studio.json").write_text(json.dumps(tasks, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     (folder / "label-studio.xml").write_text(_LABEL_STUDIO, encoding="utf-8")
 

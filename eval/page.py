@@ -15,7 +15,7 @@ from data.schema import INTENTS
 from eval.mistakes import Mistake
 from eval.race import CAPACITIES
 from eval.report import HOW_TO_READ, expected, verdict
-from eval.tables import Report, Table, all_tables, percent, plain
+from eval.tables import Report, Table, all_tables, at_stake, percent, plain
 
 MOST_MISTAKES = 2_000
 """Mistakes that the page lists; ``mistakes.csv`` has all."""
@@ -122,7 +122,7 @@ def _numbers(report: Report) -> list[dict[str, str]]:
 
 
 def _race_number(race: Report | None) -> dict[str, str]:
-    shares = _first_shares(race) if race else None
+    shares = at_stake(race) if race else None
     if race is None or shares is None:
         note = "too few mentions for a race" if race is None else "no purchase or churn risk among the mentions"
         return {"name": "purchase and churn risk answered in 2 h", "value": "–", "note": note}
@@ -133,13 +133,6 @@ def _race_number(race: Report | None) -> dict[str, str]:
         "note": f"{percent(ours['low'])} to {percent(ours['high'])} a day; {percent(first['mean'])} as they come,"
         f" by a team that can answer {percent(CAPACITIES[0])}",
     }
-
-
-def _first_shares(race: Report) -> dict[str, Any] | None:
-    """Order → share of what is at stake answered in time at the smallest capacity; None where nothing is at stake."""
-    orders = next(iter(race["capacities"].values()))
-    shares = {order: one["answered_within_2h"] for order, one in orders.items()}
-    return shares if all(shares.values()) else None
 
 
 def _section(

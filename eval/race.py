@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.schema import INTENTS, FileError, LabelledMention
+from data.schema import INTENTS, NATURAL, FileError, LabelledMention
 from eval.labelled import read_by_model, read_labelled_files
 from eval.metrics import Flags, Floats, truth_of
 from eval.progress import counted
@@ -139,7 +139,7 @@ def run_race(job: RaceJob) -> int:
     scorer = Scorer.load(job.bundle, brands=job.brands)
     (file,) = read_labelled_files([job.data])
     strata = {mention.stratum for mention in file.mentions}
-    stratum = job.stratum or ("natural" if "natural" in strata else None)
+    stratum = job.stratum or (NATURAL if NATURAL in strata else None)
     mentions = [mention for mention in file.mentions if stratum in (None, mention.stratum)]
     if not mentions:
         named = ", ".join(sorted(strata))
@@ -189,8 +189,9 @@ def race(
         A share is ``mean`` over all and ``low`` to ``high``, the middle 95% of the days; None where no mention has the
         intent.
     """
-    truth = truth_of(mentions)[stream.drawn]
-    orders = _orders(mentions, probabilities, policy, stream)
+    labels = truth_of(mentions)
+    truth = labels[stream.drawn]
+    orders = _orders(mentions, labels, probabilities, policy, stream)
     raced: dict[str, dict[str, Any]] = {}
     for capacity in capacities:
         free = stream.free(capacity)
@@ -198,11 +199,10 @@ def race(
             name: _measure(truth, stream, answered_at(stream.arrival, free, order, PATIENCE))
             for name, order in counted(orders.items(), len(orders), f"raced at {capacity:.0%}")
         }
-    known = ~np.isnan(truth_of(mentions))
-    positive = (truth_of(mentions) == 1).sum(axis=0)
+    known, positive = ~np.isnan(labels), (labels == 1).sum(axis=0)
     return {
         "mentions": len(mentions),
-        "at_stake": int(_at_stake(truth_of(mentions)).sum()),
+        "at_stake": int(_at_stake(labels).sum()),
         "own_times": stream.own_times,
         "days": stream.days,
         "per_day": len(stream.drawn) // stream.days,
@@ -215,20 +215,18 @@ def race(
 
 
 def _orders(
-    mentions: Sequence[LabelledMention], probabilities: Floats, policy: Policy, stream: Stream
+    mentions: Sequence[LabelledMention], labels: Floats, probabilities: Floats, policy: Policy, stream: Stream
 ) -> dict[str, Order]:
     listed = Keywords((KeywordRule("list", KEYWORD_LIST),))
     thanks = np.array([float(_THANKS.search(mention.text) is not None) for mention in mentions])[stream.drawn]
     words = np.array([float(bool(listed.found(mention.text))) for mention in mentions])[stream.drawn]
-    labels = np.nan_to_num(truth_of(mentions))
-    stake = _at_stake(labels)
-    true_worth = (1000.0 * stake + labels @ np.array(policy.settings.weights))[stream.drawn]
+    worth = 1000.0 * _at_stake(labels) + np.nan_to_num(labels) @ np.array(policy.settings.weights)
     return {
         "first_come": Order(np.zeros(len(stream.drawn))),
         "thank_you_first": Order(thanks),
         "keywords": Order(words),
         "firstreply": _policy_order(mentions, probabilities, policy, stream),
-        "oracle": Order(true_worth),
+        "oracle": Order(worth[stream.drawn]),
     }
 
 

@@ -86,8 +86,9 @@ def verdict(report: Report) -> str:
     if error is not None:
         words.append(f"Its probabilities are off by {100 * error:.1f} points on average.")
     if report["race"]:
-        first, ours, oracle = (at_stake(report["race"], order) for order in ("first_come", "firstreply", "oracle"))
-        if first is not None and ours is not None and oracle is not None:
+        shares = at_stake(report["race"])
+        if shares is not None:
+            first, ours, oracle = (shares[order]["mean"] for order in ("first_come", "firstreply", "oracle"))
             words.append(
                 f"A team that can answer {percent(CAPACITIES[0])} gets to {percent(ours)} of purchase and churn-risk"
                 f" mentions in time in its order, and to {percent(first)} as they come; with the true labels it would"

@@ -70,10 +70,11 @@ def _escaped(cell: str) -> str:
     return re.sub(r"([|`<\[\]])", r"\\\1", cell)
 
 
-def at_stake(race: Report, order: str) -> float | None:
-    """Share of purchase and churn-risk mentions that an order answers in time at the smallest capacity."""
-    share = next(iter(race["capacities"].values()))[order]["answered_within_2h"]
-    return share["mean"] if share else None
+def at_stake(race: Report) -> dict[str, Report] | None:
+    """Order → share of purchase and churn-risk mentions answered in time at the first capacity; None without any."""
+    orders = next(iter(race["capacities"].values()))
+    shares = {order: one["answered_within_2h"] for order, one in orders.items()}
+    return shares if all(shares.values()) else None
 
 
 def all_tables(report: Report) -> dict[str, list[Table]]:

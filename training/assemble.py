@@ -76,7 +76,7 @@ def figures_read(
 ) -> dict[str, Any]:
     """``figures_by_part`` of what a bundle read in labelled mentions, at its thresholds."""
     values = np.array([reading.probabilities for reading in readings], dtype=np.float64)
-    natural = np.array([mention.stratum == "natural" for mention in mentions])
+    natural = np.array([mention.is_natural for mention in mentions])
     return figures_by_part(values, labels_of(mentions), np.array(thresholds, dtype=np.float64), natural)
 
 

@@ -40,7 +40,7 @@ class Sample:
     def of(cls, mentions: Sequence[LabelledMention], logits: Floats) -> Sample:
         """The sample of labelled mentions and what the model reads in them."""
         groups, by = independent_groups(mentions, [mention.brand_key for mention in mentions])
-        natural = np.array([mention.stratum == "natural" for mention in mentions], dtype=np.bool_)
+        natural = np.array([mention.is_natural for mention in mentions], dtype=np.bool_)
         return cls(logits, labels_of(mentions), tuple(groups), by, natural)
 
     def only(self, rows: Flags) -> Sample:

@@ -124,7 +124,7 @@ def make_bundle(job: TrainJob, training: Mentions, dev: Mentions, check: Check |
     averaged = [_kept(folder, origin) for folder in job.averaged]
     if not job.recipe.epochs:
         _check_as_it_is(job, base)
-    _check_licences(job, teachers, averaged)
+    _check_licences(job, base, teachers, averaged)
     for folder in job.compared:
         Bundle.load(folder)  # what cannot be read is said before hours of training
     with main_first():
@@ -258,8 +258,7 @@ def _check_as_it_is(job: TrainJob, base: Kept | None) -> None:
         )
 
 
-def _check_licences(job: TrainJob, teachers: Sequence[Teacher], averaged: Sequence[Kept]) -> None:
-    base = kept_record(Path(job.recipe.base))
+def _check_licences(job: TrainJob, base: Kept | None, teachers: Sequence[Teacher], averaged: Sequence[Kept]) -> None:
     made: list[tuple[str, Sequence[Mapping[str, Any]]]] = [
         (f"kept encoder {folder}", kept.data) for folder, kept in zip(job.averaged, averaged, strict=True)
     ]

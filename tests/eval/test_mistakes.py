@@ -55,7 +55,7 @@ def test_files_for_a_table_and_for_label_studio(tmp_path: Path) -> None:
     formula = MENTIONS[0].model_copy(update={"text": "=1+1 " + MENTIONS[0].text})
     mentions = [formula, MENTIONS[1].model_copy(update={"labels": (None, 0, 0, 0, 0)}), MENTIONS[2]]
     truth = np.array([[np.nan if label is None else label for label in mention.labels] for mention in mentions])
-    write_mistakes(tmp_path, find_mistakes(mentions, truth, MODEL, set()), MODEL, mentions)
+    write_mistakes(tmp_path, find_mistakes(mentions, truth, MODEL, set()), MODEL)
     with (tmp_path / "mistakes.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert (rows[0]["id"], rows[0]["intent"], rows[0]["probability"]) == ("a", "purchase", "0.9")
@@ -78,6 +78,6 @@ def test_files_for_a_table_and_for_label_studio(tmp_path: Path) -> None:
 
 
 def test_no_mistakes_no_rows(tmp_path: Path) -> None:
-    write_mistakes(tmp_path, [], MODEL, MENTIONS)
+    write_mistakes(tmp_path, [], MODEL)
     assert (tmp_path / "mistakes.csv").read_text(encoding="utf-8").startswith("id,brand,text,intent")
     assert json.loads((tmp_path / "label-studio.json").read_text(encoding="utf-8")) == []
