@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,17 +77,23 @@ def drop_occurring(
     Raises:
         FirstreplyError: datasketch is not installed.
     """
+    dropped = list(occurring(mentions, others))
+    away = {id(one.mention) for one in dropped}
+    return [mention for mention in mentions if id(mention) not in away], dropped
+
+
+def occurring(mentions: Iterable[LabelledMention], others: Iterable[LabelledMention]) -> Iterator[Duplicate]:
+    """The mentions whose text nearly occurs in ``others``, whatever the brand.
+
+    Raises:
+        FirstreplyError: datasketch is not installed.
+    """
     seen = _Seen()
     for other in others:
         seen.add(seen.fingerprint(other, None))
-    kept: list[LabelledMention] = []
-    dropped: list[Duplicate] = []
     for mention in mentions:
         if (found := seen.nearest(seen.fingerprint(mention, None))) is not None:
-            dropped.append(Duplicate(mention, *found))
-        else:
-            kept.append(mention)
-    return kept, dropped
+            yield Duplicate(mention, *found)
 
 
 @dataclass(frozen=True)

@@ -65,10 +65,14 @@ def independent_groups(mentions: Sequence[LabelledMention], keys: Sequence[str])
         mentions: labelled mentions.
         keys: the brand key of each.
     """
-    posts = [mention.post for mention in mentions]
-    first = {mention.id: key for mention, key in zip(mentions, keys, strict=True) if mention.stratum != OTHER_TARGET}
-    brands = [
-        key if post == mention.id else first.get(post, key)
-        for mention, post, key in zip(mentions, posts, keys, strict=True)
-    ]
-    return (brands, "brand") if len(set(brands)) >= _FEWEST_BRANDS else (posts, "mention")
+    again = {place: mention.post for place, mention in enumerate(mentions) if mention.stratum == OTHER_TARGET}
+    posts = set(again.values())
+    first = {
+        mention.id: key
+        for place, (mention, key) in enumerate(zip(mentions, keys, strict=True))
+        if place not in again and mention.id in posts
+    }
+    brands = [first.get(again[place], key) if place in again else key for place, key in enumerate(keys)]
+    if len(set(brands)) >= _FEWEST_BRANDS:
+        return brands, "brand"
+    return [mention.post for mention in mentions], "mention"

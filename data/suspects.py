@@ -18,10 +18,13 @@ from typing import NamedTuple
 
 import numpy as np
 from cleanlab.filter import find_label_issues
+from numpy.typing import NDArray
 
 from data.files import write_labelled
 from data.out_of_fold import read_out_of_fold
 from data.schema import INTENTS, LabelledMention
+
+Floats = NDArray[np.float64]
 
 _FEWEST = 10
 """Known labels of either kind below which an intent is not looked at: there is nothing to estimate its noise from."""
@@ -57,7 +60,8 @@ def suspects(job: SuspectsJob) -> int:
         FileError: the file cannot be read, or is not what cross-validation writes.
     """
     mentions, probabilities = read_out_of_fold(job.predictions)
-    found = find_suspects(mentions, probabilities)
+    labels = np.array([mention.labels for mention in mentions], dtype=np.float64)  # None becomes NaN
+    found = find_suspects(labels, np.array(probabilities))
     print(_table(mentions, found))
     for column, intent in enumerate(INTENTS):
         worst = [suspect for suspect in found if suspect.column == column][: job.show]
@@ -72,24 +76,24 @@ def suspects(job: SuspectsJob) -> int:
     return 0
 
 
-def find_suspects(mentions: Sequence[LabelledMention], probabilities: Sequence[Sequence[float]]) -> list[Suspect]:
+def find_suspects(labels: Floats, probabilities: Floats) -> list[Suspect]:
     """The suspect labels, intent by intent, the least likely label first.
 
     Args:
-        mentions: labelled mentions.
-        probabilities: out-of-fold, shape (mentions, intents), 0 to 1.
+        labels: 1, 0, or NaN where not known; shape (mentions, intents).
+        probabilities: out-of-fold, of the same shape, 0 to 1.
     """
     found = []
     for column in range(len(INTENTS)):
-        rows = [row for row, mention in enumerate(mentions) if mention.labels[column] is not None]
-        labels = np.array([mentions[row].labels[column] for row in rows], dtype=np.int64)
-        if min((labels == 1).sum(), (labels == 0).sum()) < _FEWEST:
+        rows = np.flatnonzero(~np.isnan(labels[:, column]))
+        given = labels[rows, column].astype(np.int64)
+        if min((given == 1).sum(), (given == 0).sum()) < _FEWEST:
             continue
-        asserted = np.array([probabilities[row][column] for row in rows])
+        asserted = probabilities[rows, column]
         ranked = find_label_issues(
-            labels, np.column_stack([1 - asserted, asserted]), return_indices_ranked_by="self_confidence", n_jobs=1
+            given, np.column_stack([1 - asserted, asserted]), return_indices_ranked_by="self_confidence", n_jobs=1
         )
-        found += [Suspect(rows[index], column, float(asserted[index])) for index in ranked]
+        found += [Suspect(int(rows[index]), column, float(asserted[index])) for index in ranked]
     return found
 
 

@@ -116,7 +116,7 @@ def tfidf_regression(train: TrainingSet, texts: Sequence[str]) -> Predictions:
     """
     folds = _brand_folds(train.brand_keys)
     out_of_fold = np.full(train.truth.shape, np.nan)
-    for fold in counted(range(folds.max() + 1), int(folds.max()) + 1, "baseline TF-IDF, folds"):
+    for fold in counted(range(folds.max() + 1), "baseline TF-IDF, folds", int(folds.max()) + 1):
         held = folds == fold
         read = _fit_tfidf(list(compress(train.texts, ~held)), train.truth[~held])
         out_of_fold[held] = read(list(compress(train.texts, held)))

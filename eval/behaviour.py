@@ -214,7 +214,7 @@ def measure_behaviour(scorer: Scorer, tests: Sequence[BehaviourTest]) -> list[Ou
     posts = list(dict.fromkeys(post for test in tests for case in test.cases for post in case.posts))
     thresholds = scorer.bundle.thresholds(CUT)
     seen = {}
-    for post, reading in zip(posts, counted(scorer.read_all(posts), len(posts), "behaviour"), strict=True):
+    for post, reading in zip(posts, counted(scorer.read_all(posts), "behaviour", len(posts)), strict=True):
         labels = [i for i, p, cut in zip(INTENTS, reading.probabilities, thresholds, strict=True) if p >= cut]
         seen[post] = Seen(dict(zip(INTENTS, reading.probabilities, strict=True)), frozenset(labels))
     return [

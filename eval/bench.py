@@ -102,7 +102,7 @@ def _latency(job: BenchJob, scorer: Scorer, mentions: Sequence[Mention]) -> dict
                 side(row)
         took: list[list[float]] = [[], []]
         blocks = range(0, len(mentions), BLOCK)
-        for start in counted(blocks, len(blocks), f"HTTP, blocks of {BLOCK} requests"):
+        for start in counted(blocks, f"HTTP, blocks of {BLOCK} requests", len(blocks)):
             for number, side in enumerate(sides):
                 for row in range(start, min(start + BLOCK, len(mentions))):
                     began = time.perf_counter()

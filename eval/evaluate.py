@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from itertools import compress
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 import numpy as np
@@ -26,22 +27,25 @@ from eval.behaviour import behaviour_report
 from eval.compare import WORSE, compare, paired_difference
 from eval.curves import confusion
 from eval.held_out import held_out
-from eval.labelled import LabelledFile, read_by_model, read_labelled_files
+from eval.labelled import LabelledData, LabelledFile, read_by_model, read_labelled_files
 from eval.leaks import find_leaks
 from eval.measure import curves_of, every_cut, with_intervals
 from eval.metrics import Flags, Floats, truth_of
 from eval.mistakes import explained, find_mistakes, write_mistakes
 from eval.page import write_page
+from eval.progress import counted
 from eval.race import Stream, race
 from eval.report import markdown_report, text_report
 from eval.resampling import FEW_GROUPS, Resamples
-from eval.slices import derived_columns, how_named, overlaps, slice_columns
+from eval.slices import derived_values, overlaps, slice_columns
 from model.normalise import NormalisedText, normalise
 from model.policy import Policy
 from model.scorer import Scorer
 
 SLICED_BY = ("stratum", "source", "brand_key", "channel", "sector")
 """Columns that are sliced by wherever they are given, besides those worked out from the mentions."""
+_OWN = ("stratum", "source", "brand_key", "channel", "brand")
+"""Columns that a mention has by itself."""
 STOP = 4
 """Exit status where a release should stop: a worse bundle than the one compared with, or data from the train files."""
 
@@ -49,7 +53,7 @@ _REJECTED = 3
 _NEEDED = ("cleanlab", "datasketch", "jinja2", "matplotlib", "py3langid", "sklearn")
 _NAMED_IN_WARNING = 8
 _RACE_DAYS, _RACE_PER_DAY = 40, 500
-_FEWEST_RACED = 100
+_FEWEST_RACED, _MOST_RACED = 100, 10_000
 MOST_LISTED = 1_000
 """Mistakes that ``report.json`` lists."""
 
@@ -87,11 +91,12 @@ class _Data:
     scores: Floats
     """Probabilities, shape (mentions, intents)."""
     keys: Sequence[str]
-    named: Sequence[str]
-    """How the text names the target (``eval.slices.how_named``)."""
+    """Brand keys, in the brands file's terms."""
+    natural: Flags
+    columns: Mapping[str, Sequence[str]]
+    """What is sliced by."""
     texts: Sequence[str]
     """Normalised; empty without train files, which alone need them."""
-    extra: Mapping[str, Sequence[str]]
 
 
 def evaluate(job: EvaluateJob) -> int:
@@ -113,61 +118,59 @@ def evaluate(job: EvaluateJob) -> int:
     for one in (scorer, other):
         if one is not None:
             one.bundle.thresholds(job.cut)  # refuses a cut that does not exist before anything is read
-    files = read_labelled_files(job.data, [*SLICED_BY, *job.by])
-    train_files = read_labelled_files(job.train)
+    labelled = read_labelled_files(job.data, [*SLICED_BY, *job.by])
+    train_data = read_labelled_files(job.train)
     apart = None
     if job.held_out is not None:
         apart = held_out(job.held_out, job.seen, dict(zip(INTENTS, scorer.bundle.thresholds(job.cut), strict=True)))
 
-    data = _read(files, scorer, with_texts=bool(train_files))
+    data = _read(job, labelled, scorer)
     model = _predictions(scorer, data.scores, job.cut)
-    natural = np.array([mention.is_natural for mention in data.mentions])
     groups, by = independent_groups(data.mentions, data.keys)
     resamples = Resamples.of(groups)
-    kept = list(compress(groups, natural))
+    kept = list(compress(groups, data.natural))
     of_natural = Resamples.of(kept) if kept else None
 
     def measured(reader: Predictions) -> dict[str, Any]:
-        part = replace(reader, scores=reader.scores[natural], labels=reader.labels[natural])
+        part = replace(reader, scores=reader.scores[data.natural], labels=reader.labels[data.natural])
         return {
             "thresholds": dict(zip(INTENTS, reader.thresholds, strict=True)),
             "overall": with_intervals(reader, data.truth, resamples),
-            "natural": with_intervals(part, data.truth[natural], of_natural) if of_natural else None,
+            "natural": with_intervals(part, data.truth[data.natural], of_natural) if of_natural else None,
         }
 
-    columns = _columns(job, data)
-    slices = slice_columns(columns, model, data.truth)
-    others, compared, leaks = [], None, None
+    slices = slice_columns(data.columns, model, data.truth)
+    others, compared, leaks, trained = [], None, None, None
     if other is not None:
         theirs = _predictions(other, _scores(other, data.mentions, "read by the other bundle"), job.cut)
         if other.name == scorer.name:
             theirs = replace(theirs, name=f"{other.name} ({job.compare})")
         compared = compare(data.mentions, data.truth, model, theirs, resamples)
         others.append(theirs)
-    if train_files:
-        train = _training_set(train_files, scorer)
-        others += [baseline(train, data.texts) for baseline in BASELINES]
-        leaks = find_leaks(data.mentions, [mention for file in train_files for mention in file.mentions])
+    if job.train:
+        trained = _training_set(train_data.mentions, scorer)
+        others += [baseline(trained, data.texts) for baseline in BASELINES]
+        leaks = find_leaks(data.mentions, train_data.mentions)
     mistakes = explained(find_mistakes(data.mentions, data.truth, model, _suspects(data, model)), scorer)
     report: dict[str, Any] = {
         "format": 2,
         "model": scorer.name,
         "cut": job.cut,
-        "data": [_file_summary(file) for file in files],
-        "train": [_file_summary(file) for file in train_files],
+        "data": [_file_summary(file) for file in labelled.files],
+        "train": [_file_summary(file) for file in train_data.files],
         "groups": {"count": len(set(groups)), "name": {"brand": "brands", "mention": "posts"}[by]},
-        "warnings": _warnings(job, data, columns, train_files, len(set(groups)) if by == "brand" else None, scorer),
+        "warnings": _warnings(job, data, trained, len(set(groups)) if by == "brand" else None),
         **measured(model),
         "cuts": every_cut(scorer.bundle, model.scores, data.truth),
         "curves": curves_of(data.truth, model.scores),
         "confusion": confusion(data.truth, model.labels),
         "held_out": apart,
         "slices": slices,
-        "overlaps": overlaps(columns, slices, model, data.truth),
+        "overlaps": overlaps(data.columns, slices, model, data.truth),
         "mistakes": [one.row() for one in mistakes[:MOST_LISTED]],
         "mistakes_in_all": len(mistakes),
         "leaks": leaks,
-        "race": _race(data, model, natural),
+        "race": _race(data, model),
         "behaviour": behaviour_report(scorer),
         "compare": compared,
         "others": {
@@ -191,19 +194,26 @@ def evaluate(job: EvaluateJob) -> int:
         print(f"warning: {warning}", file=sys.stderr)
     if report["stop"]:
         return STOP
-    return _REJECTED if any(file.refused for file in files) else 0
+    return _REJECTED if labelled.any_refused else 0
 
 
-def _read(files: Sequence[LabelledFile], scorer: Scorer, *, with_texts: bool) -> _Data:
-    mentions = [mention for file in files for mention in file.mentions]
-    keys, named, texts = [], [], []
-    for mention, one, key in _normalised(mentions, scorer):
-        keys.append(key)
-        named.append(how_named(mention.text, one))
-        if with_texts:
+def _read(job: EvaluateJob, labelled: LabelledData, scorer: Scorer) -> _Data:
+    mentions = labelled.mentions
+    scores = _scores(scorer, mentions, "read")
+    columns: dict[str, list[str]] = {}
+    keys, natural, texts = [], [], []
+    for mention, one, key in counted(_normalised(mentions, scorer), "described", len(mentions)):
+        keys.append(intern(key))
+        natural.append(mention.is_natural)
+        if job.train:
             texts.append(one.text)
-    extra = {name: [value for file in files for value in file.extra[name]] for name in files[0].extra}
-    return _Data(mentions, truth_of(mentions), _scores(scorer, mentions, "read"), keys, named, texts, extra)
+        own = (mention.stratum, mention.source, key, mention.channel or "", mention.target or "")
+        for name, value in {**derived_values(mention, one), **dict(zip(_OWN, own, strict=True))}.items():
+            columns.setdefault(name, []).append(intern(value))
+    asked = {name: values for name, values in labelled.extra.items() if name not in _OWN}
+    if "brand" not in job.by:
+        del columns["brand"]
+    return _Data(mentions, truth_of(mentions), scores, keys, np.array(natural), {**columns, **asked}, texts)
 
 
 def _scores(scorer: Scorer, mentions: Sequence[LabelledMention], what: str) -> Floats:
@@ -217,42 +227,30 @@ def _predictions(scorer: Scorer, scores: Floats, cut: str) -> Predictions:
     return cut_at(scorer.name, scores, np.array(scorer.bundle.thresholds(cut)), probabilities=True)
 
 
-def _columns(job: EvaluateJob, data: _Data) -> dict[str, Sequence[str]]:
-    """The value of every mention per column that is sliced by."""
-    own = {
-        "stratum": [mention.stratum for mention in data.mentions],
-        "source": [mention.source for mention in data.mentions],
-        "brand_key": data.keys,
-        "channel": [mention.channel or "" for mention in data.mentions],
-        "brand": [mention.target or "" for mention in data.mentions],
-    }
-    named = {name: own[name] if name in own else data.extra[name] for name in dict.fromkeys((*SLICED_BY, *job.by))}
-    return {**derived_columns(data.mentions, data.named), **named}
-
-
 def _suspects(data: _Data, model: Predictions) -> set[tuple[int, int]]:
     """Rows and columns of labels that are likely wrong, if the bundle has not been trained on these mentions."""
     from data.suspects import find_suspects
 
-    return {(suspect.row, suspect.column) for suspect in find_suspects(data.mentions, model.scores.tolist())}
+    return {(suspect.row, suspect.column) for suspect in find_suspects(data.truth, model.scores)}
 
 
-def _race(data: _Data, model: Predictions, natural: Flags) -> dict[str, Any] | None:
+def _race(data: _Data, model: Predictions) -> dict[str, Any] | None:
     """The race on the natural mentions, or on all where there are few of them; None where there are few at all."""
-    stratum = NATURAL if natural.sum() >= _FEWEST_RACED else None
-    rows = np.flatnonzero(natural) if stratum else np.arange(len(natural))
+    stratum = NATURAL if data.natural.sum() >= _FEWEST_RACED else None
+    rows = np.flatnonzero(data.natural) if stratum else np.arange(len(data.natural))
     if len(rows) < _FEWEST_RACED:
         return None
+    if len(rows) > _MOST_RACED:
+        rows = np.sort(np.random.default_rng(0).choice(rows, _MOST_RACED, replace=False))
     mentions = [data.mentions[row] for row in rows.tolist()]
     policy = Policy.load(None)
     stream = Stream.draw(mentions, _RACE_DAYS, _RACE_PER_DAY, seed=0)
     return {"stratum": stratum, "policy": policy.name, **race(mentions, model.scores[rows], policy, stream)}
 
 
-def _training_set(files: Sequence[LabelledFile], scorer: Scorer) -> TrainingSet:
-    mentions = [mention for file in files for mention in file.mentions]
+def _training_set(mentions: Sequence[LabelledMention], scorer: Scorer) -> TrainingSet:
     texts, keys = [], []
-    for _, one, key in _normalised(mentions, scorer):
+    for _, one, key in counted(_normalised(mentions, scorer), "train files read", len(mentions)):
         texts.append(one.text)
         keys.append(key)
     return TrainingSet(texts, truth_of(mentions), keys)
@@ -271,24 +269,15 @@ def _normalised(
         yield mention, one, scorer.brands.key(mention.brand_key or one.target or "")
 
 
-def _warnings(
-    job: EvaluateJob,
-    data: _Data,
-    columns: Mapping[str, Sequence[str]],
-    train_files: Sequence[LabelledFile],
-    brands: int | None,
-    scorer: Scorer,
-) -> list[str]:
+def _warnings(job: EvaluateJob, data: _Data, train: TrainingSet | None, brands: int | None) -> list[str]:
     warnings = [
-        f"--by {name}: the column is empty throughout, or not there" for name in job.by if not any(columns[name])
+        f"--by {name}: the column is empty throughout, or not there" for name in job.by if not any(data.columns[name])
     ]
     if brands is None:
         warnings.append("fewer than four brands: intervals take mentions as independent, other brands may differ more")
     elif brands < FEW_GROUPS:
         warnings.append(f"only {brands} brands: intervals that resample brands are rough, and rather too narrow")
-    trained = {
-        scorer.brands.key(mention.brand_key) for file in train_files for mention in file.mentions if mention.brand_key
-    }
+    trained = set(train.brand_keys) - {""} if train else set()
     seen = [key in trained for key in data.keys]
     if any(seen):
         shared = sorted({key for key, one in zip(data.keys, seen, strict=True) if one})
@@ -320,6 +309,6 @@ def _stop(report: Mapping[str, Any]) -> list[str]:
 def _file_summary(file: LabelledFile) -> dict[str, Any]:
     return {
         "file": str(file.path),
-        "mentions": len(file.mentions),
+        "mentions": file.mentions,
         "refused": [{"row": number, "title": reason.title, "detail": reason.detail} for number, reason in file.refused],
     }

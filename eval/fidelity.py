@@ -67,9 +67,8 @@ def fidelity(job: FidelityJob) -> int:
     """
     ours, theirs = Scorer.load(job.bundle), Scorer.load(job.reference)
     _require_same_reading(ours, theirs)
-    files = list(read_labelled_files(job.data))
-    mentions = [mention for file in files for mention in file.mentions]
-    measured = compare(ours, theirs, mentions)
+    data = read_labelled_files(job.data)
+    measured = compare(ours, theirs, data.mentions)
     per_intent = ", ".join(f"{intent} {count:,}" for intent, count in measured.differ_by_intent.items())
     print(
         f"{ours.name} against {theirs.name} on {measured.mentions:,} mentions, each at its own balanced thresholds\n"
@@ -83,7 +82,7 @@ def fidelity(job: FidelityJob) -> int:
     print(json.dumps({"model": ours.name, "reference": theirs.name, **vars(measured)}))
     if measured.neighbour_difference:
         return 1
-    return 3 if any(file.refused for file in files) else 0
+    return 3 if data.any_refused else 0
 
 
 def compare(ours: Scorer, theirs: Scorer, mentions: Sequence[LabelledMention]) -> Fidelity:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from data.files import BadRow, read_rows
 from data.schema import INTENTS, FileError, LabelledMention, MentionError, labelled_from_row
+from data.stored import StoredMentions
 from eval.progress import counted
 from model.scorer import Reading, Scorer
 
@@ -20,56 +21,75 @@ _REFUSALS_SAID = 5
 
 @dataclass(frozen=True)
 class LabelledFile:
-    """What a file gave."""
+    """What became of a file's rows."""
 
     path: Path
-    mentions: tuple[LabelledMention, ...]
+    mentions: int
     refused: tuple[tuple[int, MentionError], ...]
     """Row number (1-based) and reason of each row that is no labelled mention."""
-    extra: Mapping[str, tuple[str, ...]]
-    """The columns that were asked for besides, one value per mention, ``""`` where a cell is empty."""
 
 
-def read_labelled_files(paths: Iterable[Path], columns: Sequence[str] = ()) -> list[LabelledFile]:
-    """Every file with its mentions and its refused rows; the first refused rows of each are said on stderr.
+@dataclass(frozen=True)
+class LabelledData:
+    """What files gave, in their order."""
+
+    mentions: StoredMentions
+    files: tuple[LabelledFile, ...]
+    extra: Mapping[str, Sequence[str]]
+    """The columns that were asked for besides, one value per mention, ``""`` where a cell is empty or not there."""
+
+    @property
+    def any_refused(self) -> bool:
+        """Whether a row of any file was refused."""
+        return any(file.refused for file in self.files)
+
+
+def read_labelled_files(paths: Iterable[Path], columns: Sequence[str] = ()) -> LabelledData:
+    """All mentions of the files; the first refused rows of each are said on stderr.
 
     ``columns`` are read besides, where a file has them.
 
     Raises:
         FileError: a file cannot be read at all, or holds no labelled mention.
     """
-    files = [_read(path, columns) for path in paths]
-    for file in files:
+    mentions, files = StoredMentions(), []
+    extra: dict[str, list[str]] = {name: [] for name in columns}
+    for path in paths:
+        file = _read(path, mentions, extra)
+        files.append(file)
         for number, reason in file.refused[:_REFUSALS_SAID]:
-            print(f"{file.path}: row {number} refused: {reason}", file=sys.stderr)
+            print(f"{path}: row {number} refused: {reason}", file=sys.stderr)
         if len(file.refused) > _REFUSALS_SAID:
-            print(f"{file.path}: {len(file.refused):,} rows refused in all", file=sys.stderr)
-    return files
+            print(f"{path}: {len(file.refused):,} rows refused in all", file=sys.stderr)
+    return LabelledData(mentions, tuple(files), extra)
 
 
 def read_by_model(scorer: Scorer, mentions: Sequence[LabelledMention], what: str) -> Iterator[Reading]:
     """The bundle's reading of every mention for its target brand, in order, with progress on stderr."""
     pairs = ((mention.text, mention.target) for mention in mentions)
-    return counted(scorer.read_all(pairs), len(mentions), what)
+    return counted(scorer.read_all(pairs), what, len(mentions))
 
 
-def _read(path: Path, columns: Sequence[str]) -> LabelledFile:
-    mentions: list[LabelledMention] = []
+def _read(path: Path, mentions: StoredMentions, extra: Mapping[str, list[str]]) -> LabelledFile:
+    """Append a file's mentions to ``mentions``, and their other columns to ``extra``."""
     refused: list[tuple[int, MentionError]] = []
-    extra: dict[str, list[str]] = {name: [] for name in columns}
+    before, any_label = len(mentions), False
     # a JSON line may leave intents out; a table either has the column or is some other file
     required = ("text",) if path.suffix.lower() == ".jsonl" else ("text", *INTENTS)
-    for row in read_rows(path, required=required):
+    for row in counted(read_rows(path, required=required), f"{path.name}: rows read"):
         try:
             if isinstance(row, BadRow):
                 raise row.reason
-            mentions.append(labelled_from_row(row.values, str(row.number)))
-            for name, values in extra.items():
-                value = row.values.get(name)
-                values.append("" if value is None else str(value).strip())
+            mention = labelled_from_row(row.values, str(row.number))
         except MentionError as reason:
             refused.append((row.number, reason))
-    if not any(label is not None for mention in mentions for label in mention.labels):
+            continue
+        mentions.append(mention)
+        any_label = any_label or mention.is_labelled
+        for name, values in extra.items():
+            value = row.values.get(name)
+            values.append("" if value is None else sys.intern(str(value).strip()))
+    if not any_label:
         first = f"; row {refused[0][0]}: {refused[0][1]}" if refused else ""
         raise FileError(f"{path}: no row has a label; columns {', '.join(INTENTS)} hold 1, 0 or nothing{first}")
-    return LabelledFile(path, tuple(mentions), tuple(refused), {name: tuple(values) for name, values in extra.items()})
+    return LabelledFile(path, len(mentions) - before, tuple(refused))

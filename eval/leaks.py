@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from data.duplicates import comparable_text, drop_occurring
+from data.duplicates import comparable_text, occurring
 from data.schema import LabelledMention
+from eval.progress import counted
 
 _FEWEST_WORDS = 5
 MOST_IDS = 1_000
@@ -26,7 +27,9 @@ def find_leaks(mentions: Sequence[LabelledMention], train: Sequence[LabelledMent
     Raises:
         FirstreplyError: datasketch is not installed.
     """
-    found = sorted(drop_occurring(mentions, train)[1], key=lambda leak: -leak.similarity)
+    read = counted(train, "train files fingerprinted", len(train))
+    looked_for = counted(mentions, "looked for in the train files", len(mentions))
+    found = sorted(occurring(looked_for, read), key=lambda leak: -leak.similarity)
     leaks = [leak for leak in found if len(comparable_text(leak.mention.text).split()) >= _FEWEST_WORDS]
     return {
         "mentions": len(leaks),

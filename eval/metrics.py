@@ -78,8 +78,7 @@ class Figures:
 
 def truth_of(mentions: Sequence[LabelledMention]) -> Floats:
     """Labels of mentions as an array, NaN where not known; shape (mentions, intents)."""
-    rows = [[np.nan if label is None else float(label) for label in mention.labels] for mention in mentions]
-    return np.array(rows, dtype=np.float64).reshape(len(rows), len(INTENTS))
+    return np.array([mention.labels for mention in mentions], dtype=np.float64).reshape(-1, len(INTENTS))
 
 
 def figures(truth: Floats, scores: Floats, labels: Flags, *, probabilities: bool = True) -> Figures:

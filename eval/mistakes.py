@@ -103,7 +103,7 @@ def explained(mistakes: Sequence[Mistake], scorer: Scorer) -> list[Mistake]:
         if count[one.intent, one.kind] <= EXPLAINED:
             chosen.append(place)
     whole = list(mistakes)
-    for place in counted(chosen, len(chosen), "mistakes explained"):
+    for place in counted(chosen, "mistakes explained", len(chosen)):
         whole[place] = replace(whole[place], words=tuple(_words(whole[place], scorer)))
     return whole
 

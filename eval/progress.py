@@ -12,8 +12,9 @@ Item = TypeVar("Item")
 _TERMINAL_SECONDS, _LOG_SECONDS = 0.2, 15.0
 
 
-def counted(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
-    """Pass ``items`` on and say on stderr how many of ``total`` have come by: "what: 1,200 of 10,000"."""
+def counted(items: Iterable[Item], what: str, total: int | None = None) -> Iterator[Item]:
+    """Pass ``items`` on and say on stderr how many have come by, of how many if known: "what: 1,200 of 10,000"."""
+    whole = "" if total is None else f" of {total:,}"
     terminal = sys.stderr.isatty()
     interval = _TERMINAL_SECONDS if terminal else _LOG_SECONDS
     said = time.monotonic()
@@ -22,7 +23,7 @@ def counted(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
         now = time.monotonic()
         if now - said >= interval:
             said = now
-            _say(f"{what}: {number:,} of {total:,}", terminal)
+            _say(f"{what}: {number:,}{whole}", terminal)
     if terminal:
         _say("", terminal)
 

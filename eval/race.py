@@ -137,10 +137,10 @@ def run_race(job: RaceJob) -> int:
     """
     policy = Policy.load(job.policy)
     scorer = Scorer.load(job.bundle, brands=job.brands)
-    (file,) = read_labelled_files([job.data])
-    strata = {mention.stratum for mention in file.mentions}
+    data = read_labelled_files([job.data])
+    strata = {mention.stratum for mention in data.mentions}
     stratum = job.stratum or (NATURAL if NATURAL in strata else None)
-    mentions = [mention for mention in file.mentions if stratum in (None, mention.stratum)]
+    mentions = [mention for mention in data.mentions if stratum in (None, mention.stratum)]
     if not mentions:
         named = ", ".join(sorted(strata))
         raise FileError(f"{job.data}: no mention to race with; its strata are: {named or 'none'}")
@@ -157,7 +157,7 @@ def run_race(job: RaceJob) -> int:
         "seed": job.seed,
     }
     print(json.dumps({"capacity": CAPACITIES[0], **source, **_first(figures), **figures}))
-    return _SOME_REJECTED if file.refused else 0
+    return _SOME_REJECTED if data.any_refused else 0
 
 
 def race(
@@ -197,7 +197,7 @@ def race(
         free = stream.free(capacity)
         raced[f"{capacity:g}"] = {
             name: _measure(truth, stream, answered_at(stream.arrival, free, order, PATIENCE))
-            for name, order in counted(orders.items(), len(orders), f"raced at {capacity:.0%}")
+            for name, order in counted(orders.items(), f"raced at {capacity:.0%}", len(orders))
         }
     known, positive = ~np.isnan(labels), (labels == 1).sum(axis=0)
     return {

@@ -31,19 +31,18 @@ Columns = Mapping[str, Sequence[str]]
 Rows = NDArray[np.intp]
 
 
-def derived_columns(mentions: Sequence[LabelledMention], named: Sequence[str]) -> dict[str, Sequence[str]]:
-    """Columns worked out from the mentions, ``""`` where it is not known; ``named`` is ``how_named`` of each."""
+def derived_values(mention: LabelledMention, normalised: NormalisedText) -> dict[str, str]:
+    """Column → value of those that are worked out from a mention, ``""`` where it is not known."""
+    import py3langid
+
+    followers = mention.author.followers
     return {
-        "length": [_band(len(mention.text.split()), _LENGTHS, "31 words or more") for mention in mentions],
-        "brand named": named,
-        "language (guessed)": _languages([mention.text for mention in mentions]),
-        "followers": [
-            "" if mention.author.followers is None
-            else _band(mention.author.followers, _FOLLOWERS, "100,000 or more")
-            for mention in mentions
-        ],
-        "month": [mention.created_at.strftime("%Y-%m") if mention.created_at else "" for mention in mentions],
-    }  # fmt: skip
+        "length": _band(len(mention.text.split()), _LENGTHS, "31 words or more"),
+        "brand named": _how_named(mention.text, normalised),
+        "language (guessed)": py3langid.classify(mention.text)[0],  # ISO 639-1; of short posts often wrong
+        "followers": "" if followers is None else _band(followers, _FOLLOWERS, "100,000 or more"),
+        "month": mention.created_at.strftime("%Y-%m") if mention.created_at else "",
+    }
 
 
 def slice_columns(columns: Columns, model: Predictions, truth: Floats) -> dict[str, dict[str, Any]]:
@@ -125,7 +124,7 @@ def _band(number: float, bands: Sequence[tuple[float, str]], above: str) -> str:
     return next((name for upper, name in bands if number < upper), above)
 
 
-def how_named(text: str, normalised: NormalisedText) -> str:
+def _how_named(text: str, normalised: NormalisedText) -> str:
     """Whether a text names its target: by its handle, by name, or not."""
     if normalised.target is None:
         return "no brand"
@@ -133,10 +132,3 @@ def how_named(text: str, normalised: NormalisedText) -> str:
     if any(name.startswith("@") for name in found):
         return "by its handle"
     return "by name" if found else "not in the text"
-
-
-def _languages(texts: Sequence[str]) -> list[str]:
-    """A guess for each text as an ISO 639-1 code; short posts are often guessed wrongly."""
-    import py3langid
-
-    return [py3langid.classify(text)[0] for text in texts]

@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 from random import Random
 
+import numpy as np
 import pytest
 
 from data.files import read_labelled
@@ -38,7 +39,8 @@ def planted() -> tuple[list[LabelledMention], list[list[float]]]:
 
 def test_planted_errors_are_the_suspects_and_the_most_glaring_comes_first() -> None:
     mentions, probabilities = planted()
-    found = find_suspects(mentions, probabilities)
+    labels = np.array([mention.labels for mention in mentions], dtype=np.float64)
+    found = find_suspects(labels, np.array(probabilities))
     assert {suspect.row for suspect in found} == PLANTED
     assert {suspect.column for suspect in found} == {INTENTS.index("complaint")}
     doubt = [abs(mentions[one.row].labels[one.column] - one.probability) for one in found]  # type: ignore[operator]

@@ -8,7 +8,7 @@ import numpy as np
 
 from data.schema import INTENTS, Author, LabelledMention
 from eval.baselines import Predictions
-from eval.slices import derived_columns, how_named, overlaps, slice_columns
+from eval.slices import derived_values, overlaps, slice_columns
 from model.brands import Brands
 from model.normalise import normalise
 
@@ -60,8 +60,8 @@ def test_columns_that_are_worked_out() -> None:
         LabelledMention(text="meine Bestellung ist nicht angekommen, wo bleibt sie denn"),
     ]  # fmt: skip
     brands = Brands.load()
-    named = [how_named(one.text, normalise(one.text, one.target, brands)) for one in mentions]
-    columns = derived_columns(mentions, named)
+    rows = [derived_values(one, normalise(one.text, one.target, brands)) for one in mentions]
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
     assert columns["length"] == ["1–5 words", "31 words or more", "6–15 words"]
     assert columns["brand named"] == ["by its handle", "not in the text", "no brand"]
     assert columns["language (guessed)"][1:] == ["en", "de"]
