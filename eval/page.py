@@ -17,8 +17,10 @@ from eval.race import CAPACITIES
 from eval.report import HOW_TO_READ, expected, verdict
 from eval.tables import Report, Table, all_tables, at_stake, percent, plain
 
-MOST_MISTAKES = 2_000
-"""Mistakes that the page lists; ``mistakes.csv`` has all."""
+_POSTS = ("post", "in the train files")
+"""Columns of what people wrote, which may be long."""
+MOST_MISTAKES, PRINTED = 2_000, 40
+"""Mistakes that the page lists on a screen and on paper; ``mistakes.csv`` has all."""
 
 _TITLES = {
     "intents": ("Precision and recall", "How often an assertion is right, and how much of what is there is found."),
@@ -94,6 +96,7 @@ def write_page(folder: Path, report: Report, mistakes: Sequence[Mistake]) -> Non
         sections=sections,
         contents=[(section["anchor"], section["title"]) for section in sections],
         intents=INTENTS,
+        printed=PRINTED,
         how_to_read=HOW_TO_READ,
     )
     (folder / "report.html").write_text(page, encoding="utf-8")
@@ -157,8 +160,8 @@ def _block(table: Table) -> Block:
     rows = [
         Row(
             [
-                Cell(cell, _value(cell) if column else None, "text" if len(cell) > 60 else "")
-                for column, cell in enumerate(row)
+                Cell(cell, _value(cell) if column else None, "text" if name in _POSTS or len(cell) > 60 else "")
+                for column, (name, cell) in enumerate(zip(table.header, row, strict=True))
             ],
             "small" if number in table.faint else "",
         )

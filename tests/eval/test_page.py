@@ -16,6 +16,7 @@ import pytest
 from data.files import read_labelled, write_labelled
 from data.schema import INTENTS, LABELLED_FIELDS, labelled_to_row
 from eval.evaluate import EvaluateJob, evaluate
+from eval.page import PRINTED
 from model.scorer import Scorer
 from tests.conftest import SAMPLE
 
@@ -28,6 +29,9 @@ _VISIT = """
 addEventListener("error", event => window.failed = event.message);
 addEventListener("load", () => {
   const root = document.documentElement;
+  if (location.hash === "#print")
+    for (const rule of document.styleSheets[0].cssRules)
+      if (rule.media?.mediaText === "print") rule.media.mediaText = "all";
   const seen = { width: innerWidth, overflow: root.scrollWidth - root.clientWidth };
   const sortedBy = cell => cell.dataset.value ?? cell.textContent;
   const column = (table, index) => [...table.tBodies[0].rows].map(row => sortedBy(row.cells[index]));
@@ -44,6 +48,11 @@ addEventListener("load", () => {
   seen.shown = shown(); seen.said = document.querySelector(".filters output").textContent;
   const blocks = [...document.querySelectorAll("h1, h2, h3, p, .number, figure, nav")];
   seen.cut = blocks.filter(one => one.getBoundingClientRect().right > innerWidth + 1).length;
+  const scrolled = [...document.querySelectorAll(".wide")].filter(one => one.scrollWidth > one.clientWidth + 1);
+  seen.scrolled = scrolled.map(one => one.closest("section").id);
+  seen.rows = rows.filter(row => row.getBoundingClientRect().height).length;
+  seen.lost = scrolled.filter(one => getComputedStyle(one).overflowX !== "auto").length;
+  seen.verdictBottom = document.querySelector(".verdict").getBoundingClientRect().bottom;
   seen.headlineBottom = document.querySelector(".numbers").getBoundingClientRect().bottom;
   seen.pictures = document.querySelectorAll("svg").length;
   seen.ink = getComputedStyle(document.body).color; seen.failed = window.failed ?? null;
@@ -82,14 +91,16 @@ def report(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "out"
 
 
-def _visit(page: Path, width: int, *options: str) -> dict[str, Any]:
+def _visit(page: Path, width: int, *options: str, printed: bool = False) -> dict[str, Any]:
     """Open the page in a frame of this width, which can be narrower than a headless browser's window."""
     assert CHROMIUM is not None
     visited = page.with_name("visited.html")
     visited.write_text(page.read_text(encoding="utf-8").replace("<head>", "<head>" + _VISIT, 1), encoding="utf-8")
     frame = page.with_name("frame.html")
     frame.write_text(
-        f'<body><iframe src="visited.html" style="width:{width}px;height:900px;border:0"></iframe>', "utf-8"
+        f'<body><iframe src="visited.html{"#print" if printed else ""}"'
+        f' style="width:{width}px;height:900px;border:0"></iframe>',
+        "utf-8",
     )
     found = subprocess.run(
         [
@@ -113,8 +124,12 @@ def test_the_page_renders_fits_sorts_and_filters(report: Path, width: int) -> No
     assert seen["failed"] is None
     assert (seen["width"], seen["overflow"], seen["cut"]) == (width, 0, 0)
     assert seen["pictures"] == 17
+    assert seen["lost"] == 0
     if width == 1280:
+        assert seen["scrolled"] == []
         assert seen["headlineBottom"] < 800  # the first screen holds the verdict and the numbers
+    else:
+        assert seen["verdictBottom"] < 844  # the first screen of a telephone holds the verdict
     rising = [float(value) for value in seen["rising"] if value not in {"–", ""}]
     assert rising == sorted(rising)
     assert len(rising) > 2
@@ -122,6 +137,13 @@ def test_the_page_renders_fits_sorts_and_filters(report: Path, width: int) -> No
     assert seen["sorted"] == "descending"
     assert seen["shown"] == [kind for kind in seen["kinds"] if kind == seen["wanted"]] != []
     assert seen["said"] == f"{len(seen['shown'])} of {len(seen['kinds'])}"
+
+
+@needs_browser
+def test_on_paper_every_table_fits_and_the_mistakes_are_few(report: Path) -> None:
+    seen = _visit(report / "report.html", 720, printed=True)
+    assert (seen["overflow"], seen["cut"], seen["scrolled"]) == (0, 0, [])
+    assert 0 < seen["rows"] <= PRINTED < len(seen["kinds"])
 
 
 @needs_browser

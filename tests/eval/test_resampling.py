@@ -72,6 +72,30 @@ def test_the_cluster_bootstrap_covers_where_mentions_of_a_brand_resemble_each_ot
     assert np.mean(naive) < 0.8
 
 
+def test_the_interval_of_macro_f1_covers_with_30_brands() -> None:
+    """Brands differ in prevalence and in how well they are read; the truth is the macro-F1 over very many brands."""
+    random = np.random.default_rng(5)
+
+    def drawn(brands: int) -> tuple[list[str], np.ndarray, np.ndarray]:
+        sizes = np.exp(random.normal(3.5, 0.7, brands)).astype(int) + 1
+        each = np.repeat(np.arange(brands), sizes)
+        prevalence = random.beta(2, 6, (brands, ONE))[each]
+        recall, false_alarm = random.beta(8, 2, (brands, ONE))[each], random.beta(1, 12, (brands, ONE))[each]
+        truth = random.random(prevalence.shape) < prevalence
+        labels = random.random(truth.shape) < np.where(truth, recall, false_alarm)
+        return [str(brand) for brand in each], truth.astype(np.float64), labels
+
+    _, truth, labels = drawn(20_000)
+    expected = figures(truth, labels.astype(np.float64), labels).macro_f1
+    covered = []
+    for _ in range(150):
+        groups, truth, labels = drawn(30)
+        found = interval(macro(Resamples.of(groups, draws=1000).count(truth, labels).f1))
+        assert found is not None
+        covered.append(found["low"] <= expected <= found["high"])
+    assert np.mean(covered) >= 0.9
+
+
 def test_the_first_row_is_the_figure_itself_and_resamples_are_those_of_repeated_mentions() -> None:
     random = np.random.default_rng(3)
     truth = random.integers(0, 2, (90, ONE)).astype(np.float64)
