@@ -47,15 +47,16 @@ class LabelledData:
 def read_labelled_files(paths: Iterable[Path], columns: Sequence[str] = ()) -> LabelledData:
     """All mentions of the files; the first refused rows of each are said on stderr.
 
-    ``columns`` are read besides, where a file has them.
+    ``columns`` are read besides, where a file has them. A mention without an id has its row's number for one, after the
+    name of the file where there are several.
 
     Raises:
         FileError: a file cannot be read at all, or holds no labelled mention.
     """
-    mentions, files = StoredMentions(), []
+    mentions, files, paths = StoredMentions(), [], list(paths)
     extra: dict[str, list[str]] = {name: [] for name in columns}
     for path in paths:
-        file = _read(path, mentions, extra)
+        file = _read(path, f"{path.name}:" if len(paths) > 1 else "", mentions, extra)
         files.append(file)
         for number, reason in file.refused[:_REFUSALS_SAID]:
             print(f"{path}: row {number} refused: {reason}", file=sys.stderr)
@@ -70,7 +71,7 @@ def read_by_model(scorer: Scorer, mentions: Sequence[LabelledMention], what: str
     return counted(scorer.read_all(pairs), what, len(mentions))
 
 
-def _read(path: Path, mentions: StoredMentions, extra: Mapping[str, list[str]]) -> LabelledFile:
+def _read(path: Path, prefix: str, mentions: StoredMentions, extra: Mapping[str, list[str]]) -> LabelledFile:
     """Append a file's mentions to ``mentions``, and their other columns to ``extra``."""
     refused: list[tuple[int, MentionError]] = []
     before, any_label = len(mentions), False
@@ -80,7 +81,7 @@ def _read(path: Path, mentions: StoredMentions, extra: Mapping[str, list[str]]) 
         try:
             if isinstance(row, BadRow):
                 raise row.reason
-            mention = labelled_from_row(row.values, str(row.number))
+            mention = labelled_from_row(row.values, f"{prefix}{row.number}")
         except MentionError as reason:
             refused.append((row.number, reason))
             continue

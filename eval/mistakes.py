@@ -9,7 +9,7 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,10 @@ WRONG, MISSED = "wrongly asserted", "missed"
 class Mistake:
     """One intent of one mention that was read against its label."""
 
-    mention: LabelledMention
+    mentions: Sequence[LabelledMention] = field(repr=False)
+    """All that were read."""
     place: int
-    """Of the mention among all, from 0."""
+    """Of the mention among them, from 0."""
     intent: str
     kind: str
     """``WRONG`` or ``MISSED``."""
@@ -47,20 +48,26 @@ class Mistake:
     words: tuple[dict[str, Any], ...] = ()
     """What drove it, as ``Scorer.explain`` gives it; empty until ``explained``."""
 
+    @property
+    def mention(self) -> LabelledMention:
+        """The mention that was read wrongly."""
+        return self.mentions[self.place]
+
     def row(self) -> dict[str, Any]:
         """Flat, for a table."""
+        mention = self.mention
         return {
-            "id": self.mention.id,
-            "brand": self.mention.target or "",
-            "text": self.mention.text,
+            "id": mention.id,
+            "brand": mention.target or "",
+            "text": mention.text,
             "intent": self.intent,
             "kind": self.kind,
             "probability": round(self.probability, 4),
             "surprise": round(self.surprise, 3),
             "label_suspect": self.suspect,
             "words": ", ".join(word["word"] for word in self.words),
-            "source": self.mention.source,
-            "stratum": self.mention.stratum,
+            "source": mention.source,
+            "stratum": mention.stratum,
         }
 
 
@@ -78,7 +85,7 @@ def find_mistakes(
         given = chance if truth[row, column] == 1 else 1 - chance
         found.append(
             Mistake(
-                mention=mentions[row],
+                mentions=mentions,
                 place=row,
                 intent=INTENTS[column],
                 kind=MISSED if truth[row, column] == 1 else WRONG,
@@ -124,9 +131,12 @@ def write_mistakes(folder: Path, mistakes: Sequence[Mistake], model: Predictions
         writer = csv.DictWriter(stream, COLUMNS)
         writer.writeheader()
         writer.writerows({name: _safe(cell) for name, cell in mistake.row().items()} for mistake in mistakes)
-    mistaken = {mistake.place: mistake.mention for mistake in mistakes}
-    tasks = [_task(mention, model, place) for place, mention in mistaken.items()]
-    (folder / "label-studio.json").write_text(json.dumps(tasks, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    mistaken = dict.fromkeys(mistake.place for mistake in mistakes)
+    with (folder / "label-studio.json").open("w", encoding="utf-8") as stream:
+        for number, place in enumerate(mistaken):
+            stream.write(",\n" if number else "[\n")
+            json.dump(_task(mistakes[0].mentions[place], model, place), stream, ensure_ascii=False)
+        stream.write("\n]\n" if mistaken else "[]\n")
     (folder / "label-studio.xml").write_text(_LABEL_STUDIO, encoding="utf-8")
 
 

@@ -87,6 +87,7 @@ def test_the_interval_of_macro_f1_covers_with_30_brands() -> None:
 
     _, truth, labels = drawn(20_000)
     expected = figures(truth, labels.astype(np.float64), labels).macro_f1
+    assert expected is not None
     covered = []
     for _ in range(150):
         groups, truth, labels = drawn(30)

@@ -1,0 +1,25 @@
+"""Labelled files as evaluation reads them: several of them, rows that are refused, other columns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from data.schema import INTENTS
+from eval.labelled import read_labelled_files
+
+HEADER = f"text,{','.join(INTENTS)},shop\n"
+
+
+def test_mentions_of_several_files_keep_ids_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.csv").write_text(HEADER + "late again,0,0,1,0,0, North \nlovely,0,0,2,1,0,South\n")
+    (tmp_path / "b.csv").write_text(HEADER + "how much is it,1,0,0,0,1,\n")
+    data = read_labelled_files([tmp_path / "a.csv", tmp_path / "b.csv"], ["shop", "region"])
+    assert [mention.id for mention in data.mentions] == ["a.csv:1", "b.csv:1"]
+    assert data.extra == {"shop": ["North", ""], "region": ["", ""]}
+    assert [(file.mentions, len(file.refused)) for file in data.files] == [(1, 1), (1, 0)]
+    assert data.any_refused
+    assert "a.csv: row 2 refused: Invalid label" in capsys.readouterr().err
+    alone = read_labelled_files([tmp_path / "b.csv"])
+    assert ([mention.id for mention in alone.mentions], alone.any_refused) == (["1"], False)
