@@ -37,7 +37,7 @@ from eval.progress import counted
 from eval.race import Stream, race
 from eval.report import markdown_report, text_report
 from eval.resampling import FEW_GROUPS, Resamples
-from eval.slices import derived_values, overlaps, slice_columns
+from eval.slices import DERIVED, derived_values, overlaps, slice_columns
 from model.normalise import NormalisedText, normalise
 from model.policy import Policy
 from model.scorer import Scorer
@@ -53,7 +53,7 @@ _REJECTED = 3
 _NEEDED = ("cleanlab", "datasketch", "jinja2", "matplotlib", "py3langid", "sklearn")
 _NAMED_IN_WARNING = 8
 _RACE_DAYS, _RACE_PER_DAY = 40, 500
-_FEWEST_RACED, _MOST_RACED = 100, 10_000
+_FEWEST_RACED, _MOST_RACED = 50, 10_000
 MOST_LISTED = 1_000
 """Mistakes that ``report.json`` lists."""
 
@@ -97,6 +97,10 @@ class _Data:
     """What is sliced by."""
     texts: Sequence[str]
     """Normalised; empty without train files, which alone need them."""
+    repeated: int
+    """Mentions with the text and the brand key of an earlier one."""
+    guessed: int
+    """Mentions without a brand."""
 
 
 def evaluate(job: EvaluateJob) -> int:
@@ -119,6 +123,9 @@ def evaluate(job: EvaluateJob) -> int:
         if one is not None:
             one.bundle.thresholds(job.cut)  # refuses a cut that does not exist before anything is read
     labelled = read_labelled_files(job.data, [*SLICED_BY, *job.by])
+    for name in job.by:
+        if not any(labelled.extra[name]) and name not in DERIVED:
+            print(f"warning: --by {name}: the column is empty throughout, or not there", file=sys.stderr)
     train_data = read_labelled_files(job.train)
     apart = None
     if job.held_out is not None:
@@ -181,6 +188,7 @@ def evaluate(job: EvaluateJob) -> int:
             for one in others
         },
     }
+    report["warnings"] += _floors_missed(report["behaviour"])
     report["stop"] = _stop(report)
     print(text_report(report))
     with file_errors(job.out):
@@ -202,9 +210,12 @@ def _read(job: EvaluateJob, labelled: LabelledData, scorer: Scorer) -> _Data:
     scores = _scores(scorer, mentions, "read")
     columns: dict[str, list[str]] = {}
     keys, natural, texts = [], [], []
+    seen, guessed = set(), 0
     for mention, one, key in counted(_normalised(mentions, scorer), "described", len(mentions)):
         keys.append(intern(key))
         natural.append(mention.is_natural)
+        seen.add(hash((mention.text, key)))
+        guessed += not (mention.brand or mention.brand_key)
         if job.train:
             texts.append(one.text)
         own = (mention.stratum, mention.source, key, mention.channel or "", mention.target or "")
@@ -213,7 +224,17 @@ def _read(job: EvaluateJob, labelled: LabelledData, scorer: Scorer) -> _Data:
     asked = {name: values for name, values in labelled.extra.items() if name not in _OWN}
     if "brand" not in job.by:
         del columns["brand"]
-    return _Data(mentions, truth_of(mentions), scores, keys, np.array(natural), {**columns, **asked}, texts)
+    return _Data(
+        mentions,
+        truth_of(mentions),
+        scores,
+        keys,
+        np.array(natural),
+        {**columns, **asked},
+        texts,
+        repeated=len(keys) - len(seen),
+        guessed=guessed,
+    )
 
 
 def _scores(scorer: Scorer, mentions: Sequence[LabelledMention], what: str) -> Floats:
@@ -235,8 +256,8 @@ def _suspects(data: _Data, model: Predictions) -> set[tuple[int, int]]:
 
 
 def _race(data: _Data, model: Predictions) -> dict[str, Any] | None:
-    """The race on the natural mentions, or on all where there are few of them; None where there are few at all."""
-    stratum = NATURAL if data.natural.sum() >= _FEWEST_RACED else None
+    """The race on the natural mentions, or on all where there is none; None where these are few."""
+    stratum = NATURAL if data.natural.any() else None
     rows = np.flatnonzero(data.natural) if stratum else np.arange(len(data.natural))
     if len(rows) < _FEWEST_RACED:
         return None
@@ -273,6 +294,16 @@ def _warnings(job: EvaluateJob, data: _Data, train: TrainingSet | None, brands: 
     warnings = [
         f"--by {name}: the column is empty throughout, or not there" for name in job.by if not any(data.columns[name])
     ]
+    if data.repeated:
+        warnings.append(
+            f"{data.repeated:,} mentions repeat the text and the brand of an earlier one: they count again, and"
+            " intervals are narrower than they should be"
+        )
+    if data.guessed:
+        warnings.append(
+            f"{data.guessed:,} of {len(data.keys):,} mentions have neither brand nor brand_key: their brand is the"
+            " first handle in the text, which may be anybody's, and those without a handle count as one brand"
+        )
     if brands is None:
         warnings.append("fewer than four brands: intervals take mentions as independent, other brands may differ more")
     elif brands < FEW_GROUPS:
@@ -287,6 +318,12 @@ def _warnings(job: EvaluateJob, data: _Data, train: TrainingSet | None, brands: 
             f" the train files: {named}"
         )
     return warnings
+
+
+def _floors_missed(behaviour: Mapping[str, Any]) -> list[str]:
+    tests = behaviour["tests"]
+    missed = [f"{name} ({one['rate']:.0%})" for name, one in tests.items() if not one["reached"]]
+    return [f"{len(missed)} of {len(tests)} behavioural tests miss their floor: {', '.join(missed)}"] if missed else []
 
 
 def _stop(report: Mapping[str, Any]) -> list[str]:

@@ -65,7 +65,7 @@ class Mistake:
             "probability": round(self.probability, 4),
             "surprise": round(self.surprise, 3),
             "label_suspect": self.suspect,
-            "words": ", ".join(word["word"] for word in self.words),
+            "words": ", ".join(dict.fromkeys(word["word"] for word in self.words)),
             "source": mention.source,
             "stratum": mention.stratum,
         }

@@ -134,7 +134,8 @@ def _race_number(race: Report | None) -> dict[str, str]:
         "name": "purchase and churn risk answered in 2 h",
         "value": f"{percent(ours['mean'])}",
         "note": f"{percent(ours['low'])} to {percent(ours['high'])} a day; {percent(first['mean'])} as they come,"
-        f" by a team that can answer {percent(CAPACITIES[0])}",
+        f" by a team that can answer {percent(CAPACITIES[0])}, of {race['mentions']:,}"
+        f" {race['stratum'] or 'labelled'} mentions",
     }
 
 
@@ -146,11 +147,9 @@ def _section(
     mistakes: Sequence[Mistake],
 ) -> dict[str, Any]:
     title, lead = _TITLES[name]
-    blocks = [Block("pictures", pictures=pictures[name])] if pictures.get(name) else []
-    if name == "mistakes":
-        blocks.append(_mistakes(mistakes))
-    else:
-        blocks += [_block(table) for table in tables]
+    drawn = [Block("pictures", pictures=pictures[name])] if pictures.get(name) else []
+    blocks = [_mistakes(mistakes)] if name == "mistakes" else [_block(table) for table in tables]
+    blocks = [*blocks, *drawn] if name == "intents" else [*drawn, *blocks]
     if name == "behaviour":
         blocks += [_failing(test, one) for test, one in report["behaviour"]["tests"].items() if one["failures"]]
     return {"anchor": name.replace(" ", "-"), "title": title, "lead": lead, "blocks": blocks}
@@ -174,7 +173,7 @@ def _mistakes(mistakes: Sequence[Mistake]) -> Block:
     rows = []
     for mistake in mistakes[:MOST_MISTAKES]:
         one = mistake.row()
-        suspect = "likely wrong" if one["label_suspect"] else ""
+        suspect = "to check" if one["label_suspect"] else ""
         cells = [
             Cell(one["text"], style="text"),
             Cell(one["brand"]),
@@ -189,7 +188,8 @@ def _mistakes(mistakes: Sequence[Mistake]) -> Block:
     header = ["post", "brand", "intent", "kind", "probability", "surprise (bits)", "because of", "label"]
     notes = [
         "Because of: for an intent wrongly asserted the words that it rests on, for one missed those that held it down,"
-        " measured by leaving them out. Label: confident learning holds the label itself for likely wrong.",
+        " measured by leaving them out. To check: the model is so sure of the opposite that the label itself may be"
+        " wrong (confident learning); of a model that reads badly, most of these are its own mistakes.",
         f"{min(len(mistakes), MOST_MISTAKES):,} of {len(mistakes):,} are here, mistakes.csv has all;"
         " label-studio.json is for Label Studio's import, label-studio.xml its labelling interface.",
     ]

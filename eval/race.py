@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -37,6 +38,7 @@ DAYS = 100
 PER_DAY = 500
 KEYWORD_LIST = ("buying", "switching", "help", "mad")
 """The list that a team without a model would search for; whole words, in any case."""
+_LISTED = Keywords((KeywordRule("list", KEYWORD_LIST),))
 ORDERS = ("first_come", "thank_you_first", "keywords", "firstreply", "oracle")
 AT_STAKE = ("purchase", "churn_risk")
 """Intents whose answer in time is what the race is about."""
@@ -147,6 +149,8 @@ def run_race(job: RaceJob) -> int:
     probabilities = np.array([reading.probabilities for reading in read_by_model(scorer, mentions, "read")])
     stream = Stream.draw(mentions, job.days, job.per_day, job.seed)
     figures = race(mentions, probabilities, policy, stream)
+    if not figures["at_stake"]:
+        print(f"{job.data}: no mention is labelled purchase or churn risk, so nothing is at stake", file=sys.stderr)
     print(race_table({**figures, "stratum": stratum}).text())
     source = {
         "model": scorer.name,
@@ -182,8 +186,8 @@ def race(
         capacities: shares of the mentions that the team can answer, above 0 and at most 1.
 
     Returns:
-        ``mentions``, ``at_stake`` (how many of them are a purchase or churn risk), ``days``, ``per_day`` and
-        ``own_times``; ``prevalence``, intent → share of the known labels; ``capacities``,
+        ``mentions``, ``at_stake`` (how many of them are a purchase or churn risk), ``with_keywords``, ``days``,
+        ``per_day`` and ``own_times``; ``prevalence``, intent → share of the known labels; ``capacities``,
         capacity (``"0.14"``) → order → ``answered_within_2h`` (share of the purchase and churn-risk mentions),
         ``complaints_within_15m``, and per intent ``answered`` (share) and ``median_wait_minutes`` of those answered.
         A share is ``mean`` over all and ``low`` to ``high``, the middle 95% of the days; None where no mention has the
@@ -203,6 +207,7 @@ def race(
     return {
         "mentions": len(mentions),
         "at_stake": int(_at_stake(labels).sum()),
+        "with_keywords": sum(bool(_LISTED.found(mention.text)) for mention in mentions),
         "own_times": stream.own_times,
         "days": stream.days,
         "per_day": len(stream.drawn) // stream.days,
@@ -217,9 +222,8 @@ def race(
 def _orders(
     mentions: Sequence[LabelledMention], labels: Floats, probabilities: Floats, policy: Policy, stream: Stream
 ) -> dict[str, Order]:
-    listed = Keywords((KeywordRule("list", KEYWORD_LIST),))
     thanks = np.array([float(_THANKS.search(mention.text) is not None) for mention in mentions])[stream.drawn]
-    words = np.array([float(bool(listed.found(mention.text))) for mention in mentions])[stream.drawn]
+    words = np.array([float(bool(_LISTED.found(mention.text))) for mention in mentions])[stream.drawn]
     worth = 1000.0 * _at_stake(labels) + np.nan_to_num(labels) @ np.array(policy.settings.weights)
     return {
         "first_come": Order(np.zeros(len(stream.drawn))),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from data.schema import INTENTS
 from eval.race import CAPACITIES
 from eval.slices import SMALL
-from eval.tables import Report, all_tables, at_stake, percent, plain, spread_text
+from eval.tables import Report, all_tables, at_stake, compared_words, percent, plain, spread_text
 
 HOW_TO_READ = (
     "Labels that are not known count nowhere. F1 is 2·TP / (2·TP + FP + FN); macro is the mean over the intents for"
@@ -66,10 +66,18 @@ def verdict(report: Report) -> str:
     spread, intents = part["intervals"], part["intents"]
     precision, recall = spread["micro_precision"], spread["micro_recall"]
     if precision is None or recall is None:
-        return "Too little is labelled or asserted here to say how good it is."
+        said, there = (sum(one[name] for one in intents.values()) for name in ("predicted", "support"))
+        return (
+            f"Of {part['mentions']:,} mentions it asserts {said:,} intents where {there:,} are labelled: too little to"
+            " say how good it is."
+        )
     others = "other brands like these" if report["groups"]["name"] == "brands" else "other posts of these brands"
+    whole = report["overall"]
+    among = ""
+    if part["mentions"] < whole["mentions"]:
+        among = f"On the {part['mentions']:,} mentions drawn at random (natural, of {whole['mentions']:,}): when"
     words = [
-        f"When it asserts an intent it is right in {percent(precision['value'])} of the cases"
+        f"{among or 'When'} it asserts an intent it is right in {percent(precision['value'])} of the cases"
         f" ({percent(precision['low'])} to {percent(precision['high'])} on {others}), and it finds"
         f" {percent(recall['value'])} of what is there ({percent(recall['low'])} to {percent(recall['high'])})."
     ]
@@ -79,8 +87,8 @@ def verdict(report: Report) -> str:
     if len(ranked) > 1:
         worst, best = ranked[0], ranked[-1]
         words.append(
-            f"It reads {plain(best)} best (F1 {intents[best]['f1']:.2f}) and {plain(worst)} worst"
-            f" ({intents[worst]['f1']:.2f})."
+            f"{f'Of the intents with {SMALL} mentions or more it' if len(ranked) < len(intents) else 'It'} reads"
+            f" {plain(best)} best (F1 {intents[best]['f1']:.2f}) and {plain(worst)} worst ({intents[worst]['f1']:.2f})."
         )
     error = part["macro_calibration_error"]
     if error is not None:
@@ -95,7 +103,7 @@ def verdict(report: Report) -> str:
                 f" be {percent(oracle)}."
             )
     if report["compare"]:
-        words.append(f"Beside {report['compare']['name']} it is: {report['compare']['verdict']}.")
+        words.append(f"{compared_words(report['compare'])}.")
     return " ".join(words)
 
 

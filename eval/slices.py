@@ -27,6 +27,9 @@ MOST_VALUES = 1_000
 _LENGTHS = ((6, "1–5 words"), (16, "6–15 words"), (31, "16–30 words"))
 _FOLLOWERS = ((100, "under 100"), (1_000, "100–999"), (10_000, "1,000–9,999"), (100_000, "10,000–99,999"))
 
+DERIVED = ("length", "brand named", "language (guessed)", "followers", "month")
+"""Columns that are worked out from a mention."""
+
 Columns = Mapping[str, Sequence[str]]
 Rows = NDArray[np.intp]
 
@@ -36,13 +39,14 @@ def derived_values(mention: LabelledMention, normalised: NormalisedText) -> dict
     import py3langid
 
     followers = mention.author.followers
-    return {
-        "length": _band(len(mention.text.split()), _LENGTHS, "31 words or more"),
-        "brand named": _how_named(mention.text, normalised),
-        "language (guessed)": py3langid.classify(mention.text)[0],  # ISO 639-1; of short posts often wrong
-        "followers": "" if followers is None else _band(followers, _FOLLOWERS, "100,000 or more"),
-        "month": mention.created_at.strftime("%Y-%m") if mention.created_at else "",
-    }
+    values = (
+        _band(len(mention.text.split()), _LENGTHS, "31 words or more"),
+        _how_named(mention.text, normalised),
+        py3langid.classify(mention.text)[0],  # ISO 639-1; of short posts often wrong
+        "" if followers is None else _band(followers, _FOLLOWERS, "100,000 or more"),
+        mention.created_at.strftime("%Y-%m") if mention.created_at else "",
+    )
+    return dict(zip(DERIVED, values, strict=True))
 
 
 def slice_columns(columns: Columns, model: Predictions, truth: Floats) -> dict[str, dict[str, Any]]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from data.schema import INTENTS
+from eval.compare import NO_EVIDENCE
 from eval.slices import SMALL
 
 SLICE_ROWS = 25
@@ -118,7 +119,10 @@ def _intents(title: str, measured: Report, thresholds: Report) -> Table:
         rest = [_show(measured[f"macro_{part}"]) for part in ("average_precision", "calibration_error")]
         rows.append([name, "", "", "", "", *shown, *(rest if name == "macro" else ["", ""])])
     header = ["intent", "cut at", "known", "support", "predicted", "precision", "recall", "F1", "AP", "ECE"]
-    note = "In brackets 95% intervals, of resampled brands (posts, where there are few brands)."
+    note = (
+        "In brackets 95% intervals, of resampled brands (posts, where there are few brands), and never narrower than"
+        " Wilson's of so few cells."
+    )
     return Table(f"{title} ({measured['mentions']:,})", header, rows, note)
 
 
@@ -152,7 +156,8 @@ def _confusion(confusion: Report) -> list[Table]:
             "Missed, and read as",
             "missed",
             "read_as",
-            "None: no intent at all was asserted. One mention may count twice.",
+            "Only intents that are not there count as read instead, so a row may sum to less than it missed, or to"
+            " more. None: no intent at all was asserted.",
         ),
         ("Wrongly asserted, where it truly was", "wrongly", "truly", "None: the mention has no intent at all."),
     ):
@@ -200,7 +205,7 @@ def _mistakes(report: Report) -> Table:
     rows = [
         [
             one["text"], one["brand"], f"{one['kind']}: {one['intent']}", _show(one["probability"]), one["words"],
-            "likely wrong" if one["label_suspect"] else "",
+            "to check" if one["label_suspect"] else "",
         ]
         for one in shown
     ]  # fmt: skip
@@ -235,6 +240,8 @@ def race_table(race: Report) -> Table:
         f" {'their own times' if race['own_times'] else 'the usual times'} of day. In brackets the middle 95% of the"
         " days; waits are medians in minutes, of those answered."
     )
+    if not race["with_keywords"]:
+        note += " No mention has a word of the keyword list, whose order is then that in which they come."
     return Table("The race: what the order of answers is worth", header, rows, note)
 
 
@@ -250,6 +257,15 @@ def _waits(intents: Report) -> list[str]:
 
 def _range(share: Report | None) -> str:
     return f"{percent(share['mean'])} ({percent(share['low'])}–{percent(share['high'])})" if share else "–"
+
+
+def compared_words(compared: Report) -> str:
+    """How it stands beside another bundle, in a few words."""
+    if not compared["flipped"]:
+        return f"It labels every mention as {compared['name']} does"
+    if compared["verdict"] == NO_EVIDENCE:
+        return f"There is no evidence that it is better or worse than {compared['name']}"
+    return f"It is {compared['verdict']} than {compared['name']}"
 
 
 def _compare(compared: Report) -> list[Table]:
@@ -279,15 +295,12 @@ def _compare(compared: Report) -> list[Table]:
         ]
         for flip in gained[:SURPRISES]
     ]
-    return [
-        Table(f"Beside {compared['name']}: {compared['verdict']}", header, rows, note),
-        Table(
-            f"Read differently ({compared['flipped']:,} mentions)",
-            ["post", "brand", "labels", "this one", "the other", "gained"],
-            flips,
-            "Those that gain or lose most; report.json has more.",
-        ),
-    ]
+    tables = [Table(compared_words(compared), header, rows, note)]
+    if flips:
+        title = f"Read differently ({compared['flipped']:,} mentions)"
+        columns = ["post", "brand", "labels", "this one", "the other", "gained"]
+        tables.append(Table(title, columns, flips, "Those that gain or lose most; report.json has more."))
+    return tables
 
 
 def _cuts(cuts: Report) -> Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -215,7 +216,7 @@ def test_a_planted_label_error_is_found(tiny_bundle: Path, tmp_path: Path) -> No
     first = next(one for one in report["mistakes"] if one["intent"] == "complaint")
     assert (first["id"], first["kind"], first["label_suspect"]) == (mentions[surest].id, "wrongly asserted", True)
     assert first["words"]
-    assert "likely wrong" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "<td>to check</td>" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
 def test_any_column_can_be_sliced_by(tiny_bundle: Path, tmp_path: Path) -> None:
@@ -267,3 +268,27 @@ def test_a_file_without_any_label_is_refused(tiny_bundle: Path, tmp_path: Path) 
     rows = [{**row, **dict.fromkeys(INTENTS, "")} for row in _rows(0, 3, _BRANDS)]
     with pytest.raises(FirstreplyError, match="no row has a label"):
         evaluate(EvaluateJob(tiny_bundle, [_write(tmp_path / "data.csv", rows)], tmp_path / "out"))
+
+
+def test_what_narrows_intervals_or_guesses_brands_is_said(
+    tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = _rows(0, 30, _BRANDS)
+    rows += [{**row, "id": f"again {row['id']}"} for row in rows[:4]]
+    rows += [{**row, "brand": "", "brand_key": "", "text": f"{row['text']} so"} for row in rows[:3]]
+    job = EvaluateJob(tiny_bundle, [_write(tmp_path / "data.csv", rows)], tmp_path / "out", by=["nosuch"])
+    assert evaluate(job) == 0
+    warnings = _report(job)["warnings"]
+    assert any("4 mentions repeat the text and the brand" in warning for warning in warnings)
+    assert any("3 of 37 mentions have neither brand nor brand_key" in warning for warning in warnings)
+    assert any("behavioural tests miss their floor" in warning for warning in warnings)
+    said = capsys.readouterr().err
+    assert said.index("--by nosuch: the column is empty throughout") < said.index("wrote")
+
+
+def test_nothing_labelled_is_said_with_what_was_asserted(
+    tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{**row, **dict.fromkeys(INTENTS, 0)} for row in _rows(0, 60, _BRANDS)]
+    assert evaluate(EvaluateJob(tiny_bundle, [_write(tmp_path / "data.csv", rows)], tmp_path / "out")) == 0
+    assert re.search(r"Of 30 mentions it asserts \d+ intents where 0 are labelled", capsys.readouterr().out)
