@@ -6,19 +6,15 @@ Leaves normalising to ``model.normalise``.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from model.errors import BundleError
 from model.normalise import Word, join
-
-_LONGEST_REMEMBERED = 40
-"""Characters of the longest piece whose tokens are remembered."""
-_REMEMBERED = 32_768
+from model.remembered import Remembered
 
 
 @dataclass(frozen=True)
@@ -31,8 +27,7 @@ class _Pieces:
     head: tuple[int, ...]
     tail: tuple[int, ...]
     """The special tokens around a text."""
-    whole: Callable[[str], tuple[int, ...]]
-    remembered: Callable[[str], tuple[int, ...]]
+    tokens: Remembered[tuple[int, ...]]
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> _Pieces | None:
@@ -43,20 +38,18 @@ class _Pieces:
         if any(token.lstrip or token.rstrip for token in tokenizer.get_added_tokens_decoder().values()):
             return None
 
-        def whole(piece: str) -> tuple[int, ...]:
+        def tokens(piece: str) -> tuple[int, ...]:
             return tuple(tokenizer.encode(piece, add_special_tokens=False).ids)
 
         around, inside = tokenizer.encode("a").ids, tokenizer.encode("a", add_special_tokens=False).ids
         start = around.index(inside[0])
-        return cls(
-            tuple(around[:start]), tuple(around[start + len(inside) :]), whole, lru_cache(maxsize=_REMEMBERED)(whole)
-        )
+        return cls(tuple(around[:start]), tuple(around[start + len(inside) :]), Remembered(tokens))
 
     def ids(self, text: str) -> list[int]:
         """What the tokenizer makes of the text, special tokens included."""
         ids = list(self.head)
         for piece in text.split(" "):
-            ids += self.remembered(piece) if len(piece) <= _LONGEST_REMEMBERED else self.whole(piece)
+            ids += self.tokens[piece]
         return [*ids, *self.tail]
 
 

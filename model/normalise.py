@@ -20,14 +20,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache, wraps
+from functools import lru_cache
 from typing import NamedTuple
 
 from data.schema import brand_key
 from model.brands import LONGEST_PREFIX, PLACEHOLDER, Brands, Target
 from model.characters import readable
+from model.remembered import Remembered
 
 NORMALISER_VERSION = 1
 """Raised whenever the same text would be read differently; bundles carry it and another version is refused."""
@@ -41,8 +42,6 @@ _TAIL = "'s"
 """What is left of a masked name's possessive."""
 _PASSES = 6
 """Most passes over the text; few need a second one, and a third only where it has been written to need one."""
-_LONGEST_REMEMBERED = 40
-"""Letters of the longest word that is worth remembering."""
 
 _TOKEN = re.compile(
     r"""(?P<plain>[A-Za-z0-9]++(?=[ ,!?]|\Z))  # most words; none of the others can begin like this
@@ -218,7 +217,7 @@ def _emoji_name(char: str) -> str:
 
 def _mask_names(words: Sequence[Word], target: Target | None, brands: Brands) -> list[Word]:
     """Names in running text, longest first from the left."""
-    surfaces = [_surface(word.text) for word in words]
+    surfaces = [_surfaces[word.text] for word in words]
     of_brands, of_target = brands.prefixes, target.prefixes if target else brands.prefixes
     masked: list[Word] = []
     position = 0
@@ -293,18 +292,6 @@ def _extended(run: str, text: str, surface: str, target: Target | None, brands: 
     return run + surface, False
 
 
-def _for_words(function: Callable[[str], str]) -> Callable[[str], str]:
-    """``function``, its answers for words of common lengths remembered."""
-    remembered = lru_cache(maxsize=16_384)(function)
-
-    @wraps(function)
-    def answer(text: str) -> str:
-        return remembered(text) if len(text) <= _LONGEST_REMEMBERED else function(text)
-
-    return answer
-
-
-@_for_words
 def _surface(text: str) -> str:
     """What a word contributes to a name; "" where it cannot be part of one."""
     if text in MASKS or not text[:1].isalnum() or " " in text:
@@ -312,9 +299,8 @@ def _surface(text: str) -> str:
     return brand_key(_POSSESSIVE.sub("", text))
 
 
-@_for_words
-def _shortened(text: str) -> str:
-    return _LETTER_RUN.sub(r"\1\1", text)
+_surfaces = Remembered(_surface)
+_shortened: Remembered[str] = Remembered(lambda text: _LETTER_RUN.sub(r"\1\1", text))
 
 
 def _collapse(words: Sequence[Word]) -> tuple[list[Word], bool]:
@@ -326,7 +312,7 @@ def _collapse(words: Sequence[Word]) -> tuple[list[Word], bool]:
     cut = False
     previous, run = "", 1
     for word in words:
-        text = _shortened(word.text)
+        text = _shortened[word.text]
         run = run + 1 if text == previous else 1
         previous = text
         if run > 1 and not text.isalnum() and run > (1 if text in MASKS or " " in text else 3):

@@ -25,6 +25,8 @@ from model.bundle import MODEL, Bundle, probability
 from model.errors import BundleError
 from model.normalise import MASKS, Word, normalise
 
+_SLOWER = ["SkipLayerNormFusion", "EmbedLayerNormFusion"]
+"""Fusions that onnxruntime makes by itself and whose operators take longer than what they stand for."""
 _TOP_WORDS = 5
 """Words that ``explain`` names for an intent."""
 
@@ -110,11 +112,11 @@ class Scorer:
         return {intent: _top_words(text, drops, INTENTS.index(intent), sign) for intent in intents}
 
     def session_inputs(self, text: str, brand: str | None) -> dict[str, NDArray[np.int64]]:
-        """What ``read`` gives the session for a mention: ``input_ids`` and ``attention_mask`` of shape (1, tokens)."""
-        return _inputs(self.encoder.encode(normalise(text, brand, self.brands).words)[0])
+        """What ``read`` gives the session for a mention; shapes are (1, tokens)."""
+        return session_inputs(self.session, [self.encoder.encode(normalise(text, brand, self.brands).words)[0]])
 
     def _logits(self, ids: Sequence[int]) -> tuple[float, ...]:
-        (logits,) = self.session.run(None, _inputs(ids))
+        (logits,) = self.session.run(None, session_inputs(self.session, [ids]))
         return tuple(float(value) for value in logits[0])
 
     def _drops(self, whole: tuple[float, ...], words: Sequence[Word], part: range) -> tuple[float, ...]:
@@ -147,15 +149,23 @@ def _session(bundle: Bundle) -> onnxruntime.InferenceSession:
     options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(
-            str(bundle.folder / MODEL), sess_options=options, providers=["CPUExecutionProvider"]
+            str(bundle.folder / MODEL),
+            sess_options=options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=_SLOWER,
         )
     except Exception as error:  # onnxruntime's errors have no common base
         raise BundleError(f"bundle {bundle.folder}: onnxruntime cannot load {MODEL}: {error}") from None
 
 
-def _inputs(ids: Sequence[int]) -> dict[str, NDArray[np.int64]]:
-    row = np.array([ids], dtype=np.int64)
-    return {"input_ids": row, "attention_mask": np.ones_like(row)}
+def session_inputs(
+    session: onnxruntime.InferenceSession, mentions: Sequence[Sequence[int]]
+) -> dict[str, NDArray[np.int64]]:
+    """What a model is given for the token ids of mentions that are equally long; shapes are (mentions, tokens)."""
+    ids = np.array(mentions, dtype=np.int64)
+    if len(session.get_inputs()) == 1:
+        return {"input_ids": ids}
+    return {"input_ids": ids, "attention_mask": np.ones_like(ids)}
 
 
 def _parts(words: Sequence[Word]) -> list[range]:

@@ -16,6 +16,8 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from model.scorer import session_inputs
+
 _AFTER_ACTIVATION, _ELSEWHERE = 0.9, 0.5
 """Share of the spread that moves into the weights: after GELU, whose channels differ most, and elsewhere.
 
@@ -80,8 +82,7 @@ def _largest(
     session = onnxruntime.InferenceSession(shown.SerializeToString(), options, providers=["CPUExecutionProvider"])
     largest: dict[str, NDArray[np.float32]] = {}
     for ids in mentions:
-        row = np.array([ids], dtype=np.int64)
-        outputs = session.run(list(names), {"input_ids": row, "attention_mask": np.ones_like(row)})
+        outputs = session.run(list(names), session_inputs(session, [ids]))
         for name, values in zip(names, outputs, strict=True):
             seen = np.abs(values).reshape(-1, values.shape[-1]).max(axis=0)
             largest[name] = np.maximum(largest[name], seen) if name in largest else seen

@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 import torch
 
+from model.scorer import session_inputs
 from training.base import load_base
 from training.export import export_fp32, quantise
 from training.network import IntentNetwork, add_masks, target_id
@@ -38,9 +39,7 @@ def exported(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def logits(model: bytes) -> np.ndarray:
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    rows = [np.array([ids], dtype=np.int64) for ids in MENTIONS]
-    read = [session.run(None, {"input_ids": row, "attention_mask": np.ones_like(row)})[0][0] for row in rows]
-    return np.array(read, dtype=np.float64)
+    return np.array([session.run(None, session_inputs(session, [ids]))[0][0] for ids in MENTIONS], dtype=np.float64)
 
 
 def test_nothing_changes_in_float32(exported: Path) -> None:

@@ -21,7 +21,7 @@ from data.files import read_labelled, write_labelled
 from data.schema import INTENTS, FileError
 from model.bundle import Bundle
 from model.errors import BundleError
-from model.scorer import Scorer
+from model.scorer import Scorer, session_inputs
 from training.assemble import figures_read
 from training.base import load_base
 from training.export import export_fp32
@@ -48,12 +48,16 @@ def test_onnx_gives_the_logits_of_torch(tiny_base: Path, tmp_path: Path) -> None
     session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
     for shape in ((1, 1), (1, 17), (3, 40)):
         ids = torch.randint(5, len(tokenizer), shape)
-        mask = torch.ones_like(ids)
-        mask[0, shape[1] // 2 + 1 :] = 0
         with torch.no_grad():
-            expected = network.logits(ids, mask).numpy()
-        (found,) = session.run(None, {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})
+            expected = network.logits(ids, torch.ones_like(ids)).numpy()
+        (found,) = session.run(None, session_inputs(session, ids.tolist()))
         assert np.abs(found - expected).max() < 1e-4
+    mask = torch.ones_like(ids)
+    mask[0, 21:] = 0  # in torch a shorter mention is padded
+    with torch.no_grad():
+        expected = network.logits(ids, mask).numpy()
+    (alone,) = session.run(None, session_inputs(session, [ids[0, :21].tolist()]))
+    assert np.abs(alone[0] - expected[0]).max() < 1e-4
 
 
 def test_bundle_says_what_it_is(tiny_bundle: Path, tiny_base: Path) -> None:
