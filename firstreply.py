@@ -319,7 +319,9 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--dev", type=Path, metavar="FILE", help="the same, of other brands (default: set aside)")
     train.add_argument("--out", type=Path, metavar="BUNDLE", help="folder of the new bundle (or folds, or sweep)")
     train.add_argument(
-        "--recipe", metavar="NAME", help="quick, default, best, or a TOML file; list says what they are (and no more)"
+        "--recipe",
+        metavar="NAME",
+        help="quick, default, best, fast, or a TOML file; list says what they are (and no more)",
     )
     train.add_argument("--base", metavar="MODEL", help="pre-trained encoder: hub id or folder")
     train.add_argument("--epochs", type=float, help="passes over the training mentions")

@@ -76,6 +76,11 @@ class Encoder:
             tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # tokenizers raises bare Exception
             raise BundleError(f"{path} is not a tokenizer: {error}") from None
+        return cls.of(tokenizer, max_tokens)
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer, max_tokens: int) -> Encoder:
+        """With truncation and padding that the tokenizer may have been saved with switched off."""
         tokenizer.no_truncation()
         tokenizer.no_padding()
         return cls(tokenizer, max_tokens)

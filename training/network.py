@@ -23,7 +23,12 @@ class IntentNetwork(nn.Module):
     """
 
     def __init__(
-        self, encoder: PreTrainedModel, target_id: int, dropout: float, positive_weight: Tensor | None = None
+        self,
+        encoder: PreTrainedModel,
+        target_id: int,
+        dropout: float,
+        positive_weight: Tensor | None = None,
+        imitation: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -36,22 +41,30 @@ class IntentNetwork(nn.Module):
         weight = torch.ones(len(INTENTS)) if positive_weight is None else positive_weight
         self.register_buffer("positive_weight", weight, persistent=False)
         self.positive_weight: Tensor
+        self.imitation = imitation
+        """In training adds to the loss how far the states, ids and mask are from what another encoder makes of them."""
 
     def logits(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Logits of shape (batch, intents) in float32, for ids and mask of shape (batch, tokens)."""
-        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return self._read(input_ids, attention_mask)[0]
+
+    def _read(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits, and the states of shape (batch, tokens, width)."""
+        hidden: Tensor = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         pooled = torch.cat([_mean(hidden, attention_mask), _mean(hidden, input_ids == self.target_id)], dim=1)
-        result: Tensor = self.head(self.dropout(pooled)).float()
-        return result
+        return self.head(self.dropout(pooled)).float(), hidden
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor | None = None, weight: Tensor | None = None
     ) -> dict[str, Any]:
         """What transformers' Trainer expects: ``logits`` and, with labels of shape (batch, intents), ``loss``."""
-        logits = self.logits(input_ids, attention_mask)
+        logits, hidden = self._read(input_ids, attention_mask)
         if labels is None:
             return {"logits": logits}
-        return {"loss": masked_loss(logits, labels, self.positive_weight, weight), "logits": logits}
+        loss = masked_loss(logits, labels, self.positive_weight, weight)
+        if self.training and self.imitation is not None:
+            loss = loss + self.imitation(hidden, input_ids, attention_mask)
+        return {"loss": loss, "logits": logits}
 
 
 def _mean(hidden: Tensor, chosen: Tensor) -> Tensor:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from model.errors import FirstreplyError
 from training.base import DEFAULT_BASE
@@ -15,6 +15,31 @@ from training.base import DEFAULT_BASE
 
 class RecipeError(FirstreplyError):
     """A recipe file cannot be read or holds a setting that does not exist."""
+
+
+class Student(BaseModel):
+    """A small encoder that learns from the base (``training.student``)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    layers: Annotated[int, Field(ge=1, le=24)] = 3
+    width: Annotated[int, Field(ge=16)] = 256
+    """Of the hidden states; a multiple of ``heads``."""
+    heads: Annotated[int, Field(ge=1)] = 4
+    feed_forward: Annotated[int, Field(ge=16)] = 1024
+    """Width inside the feed-forward parts."""
+    rarest: Annotated[int, Field(ge=1)] = 2
+    """Tokens that occur less often in the training mentions are read in smaller pieces."""
+    states: Annotated[float, Field(ge=0)] = 1.0
+    """Weight in the loss of how far its states are from the base's."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Inside the encoder, in training."""
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} cannot be shared out among {self.heads} heads")
+        return self
 
 
 class Recipe(BaseModel):
@@ -61,6 +86,8 @@ class Recipe(BaseModel):
     """Peak rate of that."""
     patience: Annotated[int, Field(ge=1)] = 2
     """Epochs without a better dev average precision after which training stops."""
+    student: Student | None = None
+    """Fine-tune not the base, but a small student of it: a table ``[student]`` with any of its settings."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 13
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto: bfloat16 where the hardware multiplies it natively (a GPU, a CPU with AMX), else float32."""

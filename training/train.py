@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast, set_seed
 from transformers.utils import logging as transformers_logging
 
@@ -37,6 +38,7 @@ from training.processes import is_main, main_first, process_count, say
 from training.recipe import Recipe
 from training.record import write_record
 from training.sample import labels_of
+from training.student import Imitation, small_encoder, small_tokenizer
 from training.teachers import Teacher, taught
 from training.tracking import check_tracker
 
@@ -78,6 +80,11 @@ def prepare(job: TrainJob, training: Mentions, dev: Mentions, run: Path) -> Prep
     check_base(recipe.base, encoder_network, recipe.max_tokens)
     add_masks(encoder_network, tokenizer)
     brands = Brands.load(job.brands or DEFAULT_BRANDS)
+    base, base_ids = encoder_network, None
+    if recipe.student is not None:
+        read = Encoder.of(Tokenizer.from_str(tokenizer.backend_tokenizer.to_str()), recipe.max_tokens)
+        tokenizer, base_ids = small_tokenizer(tokenizer, token_ids(training, read, brands), recipe.student.rarest)
+        encoder_network = small_encoder(base, base_ids, recipe.student, recipe.max_tokens)
     with main_first():
         if is_main():
             tokenizer.save_pretrained(run / "tokenizer")
@@ -102,8 +109,11 @@ def prepare(job: TrainJob, training: Mentions, dev: Mentions, run: Path) -> Prep
     )
     weights = positive_weights(labels, recipe.positive_weight)
     set_seed(recipe.seed)  # the head begins the same where pre-training or what teachers said was found finished
-    network = IntentNetwork(encoder_network, target_id(tokenizer), recipe.dropout, weights)
-    if kept_record(Path(recipe.base)) is not None:
+    imitation = None
+    if recipe.student is not None and base_ids is not None and recipe.student.states:
+        imitation = Imitation(base, base_ids, recipe.student, ids)
+    network = IntentNetwork(encoder_network, target_id(tokenizer), recipe.dropout, weights, imitation)
+    if recipe.student is None and kept_record(Path(recipe.base)) is not None:
         restore_head(network, Path(recipe.base))
     return Prepared(network, inputs, tokenizer)
 

@@ -59,7 +59,7 @@ def test_recipes_that_extend_each_other(tmp_path: Path) -> None:
 
 
 def test_unknown_name() -> None:
-    with pytest.raises(RecipeError, match="recipe bets: .*best, default, quick"):
+    with pytest.raises(RecipeError, match="recipe bets: .*best, default, fast, quick"):
         load_recipe("bets")
 
 

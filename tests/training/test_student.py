@@ -1,0 +1,102 @@
+"""A small student: its tokens stand for the base's, it learns the base's states, and its bundle is a bundle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models
+from transformers import PreTrainedTokenizerFast
+
+from data.files import read_labelled
+from model.brands import Brands
+from model.encoding import Encoder
+from model.normalise import MASKS, normalise
+from model.scorer import Scorer
+from tests.conftest import SAMPLE
+from training.base import BaseModelError, load_base
+from training.job import TrainJob
+from training.network import IntentNetwork, add_masks, target_id
+from training.recipe import RecipeError, load_recipe
+from training.student import Imitation, small_encoder, small_tokenizer
+from training.train import train
+
+SHAPE = {"layers": 1, "width": 32, "heads": 2, "feed_forward": 48}
+
+
+def _read(base: Path) -> tuple[object, PreTrainedTokenizerFast, list[list[int]]]:
+    encoder, tokenizer = load_base(str(base))
+    add_masks(encoder, tokenizer)
+    read = Encoder.of(Tokenizer.from_str(tokenizer.backend_tokenizer.to_str()), 64)
+    mentions, brands = read_labelled(SAMPLE / "train.csv"), Brands.load(SAMPLE / "brands.toml")
+    ids = [list(read.encode(normalise(one.text, one.target, brands).words)[0]) for one in mentions]
+    return encoder, tokenizer, ids
+
+
+def test_small_tokens_stand_for_the_base_s(tiny_base: Path) -> None:
+    _, tokenizer, ids = _read(tiny_base)
+    small, base_ids = small_tokenizer(tokenizer, ids, rarest=1)
+    assert len(small) == len(base_ids) < len(tokenizer)
+    mentions, brands = read_labelled(SAMPLE / "train.csv"), Brands.load(SAMPLE / "brands.toml")
+    read = Encoder.of(small.backend_tokenizer, 64)
+    for mention, before in zip(mentions, ids, strict=True):
+        after = read.encode(normalise(mention.text, mention.target, brands).words)[0]
+        assert base_ids[after].tolist() == before
+    assert [small.convert_ids_to_tokens(target_id(small))] == [MASKS[0]]
+    fewer, _ = small_tokenizer(tokenizer, ids, rarest=20)
+    assert len(fewer) < len(small)
+    assert fewer.unk_token_id not in fewer("refrigerator")["input_ids"]  # read letter by letter, if need be
+
+
+def test_another_kind_of_tokenizer() -> None:
+    other = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE({"a": 0}, [])))
+    with pytest.raises(BaseModelError, match="WordPiece tokenizer, and this one's is BPE"):
+        small_tokenizer(other, [], 1)
+
+
+def test_states_are_learnt_and_the_base_is_neither_trained_nor_saved(tiny_base: Path) -> None:
+    torch.manual_seed(0)
+    base, tokenizer, ids = _read(tiny_base)
+    recipe = load_recipe(None, student=SHAPE)
+    assert recipe.student is not None
+    small, base_ids = small_tokenizer(tokenizer, ids, 1)
+    places = {int(old): new for new, old in enumerate(base_ids)}
+    mentions = [[places[token] for token in one] for one in ids]
+    encoder = small_encoder(base, base_ids, recipe.student, 64)  # type: ignore[arg-type]
+    imitation = Imitation(base, base_ids, recipe.student, mentions)  # type: ignore[arg-type]
+    network = IntentNetwork(encoder, target_id(small), 0.0, None, imitation)
+    before = {name: weight.clone() for name, weight in base.state_dict().items()}  # type: ignore[attr-defined]
+    assert not any("_base" in name for name in network.state_dict())
+    rows = torch.tensor([one[:8] for one in mentions if len(one) >= 8][:64])
+    batch = {"input_ids": rows, "attention_mask": torch.ones_like(rows), "labels": torch.full((len(rows), 5), -1.0)}
+    optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(40):
+        loss = network(**batch)["loss"]
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.7 * losses[0]
+    assert all(torch.equal(weight, before[name]) for name, weight in base.state_dict().items())  # type: ignore[attr-defined]
+    assert network.eval()(**batch)["loss"].item() == 0  # no label is known, and it is not training
+
+
+def test_a_student_s_bundle(tiny_base: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    recipe = load_recipe("fast", base=str(tiny_base), epochs=1, batch_size=32, precision="float32", student=SHAPE)
+    job = TrainJob(train=(SAMPLE / "train.csv",), out=tmp_path / "fast", recipe=recipe, keep_encoder=True)
+    assert train(job) == 0
+    assert (tmp_path / "fast" / "model.onnx").stat().st_size < (tiny_bundle / "model.onnx").stat().st_size
+    reading = Scorer.load(tmp_path / "fast").read("my parcel is late @Bramblemart", "Bramblemart")
+    assert all(0 < chance < 1 for chance in reading.probabilities)
+    assert json.loads((tmp_path / "fast" / "bundle.json").read_text())["recipe"]["student"]["width"] == 32
+    encoder, tokenizer = load_base(str(tmp_path / "fast-encoder"))
+    assert encoder.config.hidden_size == 32
+    assert len(tokenizer) == encoder.config.vocab_size
+
+
+def test_a_width_that_heads_cannot_share() -> None:
+    with pytest.raises(RecipeError, match="width 30 cannot be shared out among 4 heads"):
+        load_recipe(None, student={"width": 30})
