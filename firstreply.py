@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from itertools import compress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -144,6 +145,22 @@ def _check_train(options: argparse.Namespace) -> None:
         parser.error(f"{names} would do nothing here; leave it out")
 
 
+def _cascade(options: argparse.Namespace) -> int:
+    from training.cascade import CascadeJob, make_cascade
+
+    return make_cascade(
+        CascadeJob(
+            fast=options.fast,
+            full=options.full,
+            data=tuple(options.data),
+            out=options.out,
+            loss=options.loss,
+            name=options.name,
+            version=options.model_version,
+        )
+    )
+
+
 def _calibrate(options: argparse.Namespace) -> int:
     from eval.behaviour import check_bundle
     from training.recalibrate import CalibrateJob, calibrate
@@ -250,19 +267,18 @@ def _policy_check(options: argparse.Namespace) -> int:
 
 def _policy_explain(options: argparse.Namespace) -> int:
     from data.schema import INTENTS
+    from model.cascade import load_reader
     from model.policy import Policy
     from model.policy_report import explain_priority
-    from model.scorer import Scorer
 
-    scorer = Scorer.load(options.bundle, brands=options.brands)
+    scorer = load_reader(options.bundle, brands=options.brands, cut=options.cut)
     policy = Policy.load(options.policy)
     mention = _mention(options)
-    thresholds = scorer.bundle.thresholds(options.cut)
     as_of = options.as_of or datetime.now(UTC)
     for brand in mention.brand or (None,):
         reading = scorer.read(mention.text, brand)
         probabilities = dict(zip(INTENTS, reading.probabilities, strict=True))
-        labels = [intent for intent, cut in zip(INTENTS, thresholds, strict=True) if probabilities[intent] >= cut]
+        labels = list(compress(INTENTS, reading.asserts(options.cut)))
         print(explain_priority(policy, mention, reading.brand_key, probabilities, labels, as_of))
     return 0
 
@@ -381,6 +397,24 @@ def _parser() -> argparse.ArgumentParser:
         "--data", type=Path, nargs="+", required=True, metavar="FILE", help="labelled mentions, a few hundred"
     )
     calibrate.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="folder of the new bundle")
+
+    cascade = _command(commands, "cascade", _cascade, "have a fast bundle leave what it is not sure of to a full one")
+    cascade.add_argument("--fast", type=Path, required=True, metavar="DIR", help="bundle that reads every mention")
+    cascade.add_argument("--full", type=Path, required=True, metavar="DIR", help="bundle that reads what is hard")
+    cascade.add_argument(
+        "--data",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="labelled mentions that neither learnt from",
+    )
+    cascade.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="folder of the cascade")
+    cascade.add_argument(
+        "--loss", type=float, default=0.01, help="macro-F1 that may be lost against --full (default %(default)s)"
+    )
+    cascade.add_argument("--name", default="firstreply-cascade", help="name of the cascade (default %(default)s)")
+    cascade.add_argument("--model-version", default="0.1.0", help="its version (default %(default)s)")
 
     evaluate = _command(commands, "evaluate", _evaluate, "measure a bundle on labelled mentions", "report")
     evaluate.epilog = f"{_EXIT_STATUS}, 4 done but a release should stop: worse, or measured on training mentions"

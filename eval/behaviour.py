@@ -11,13 +11,14 @@ import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any, Protocol
 
 from data.schema import INTENTS
 from eval.perturbations import Post, perturbed
 from eval.progress import counted
-from model.scorer import Scorer
+from model.cascade import Reader, load_reader
 
 CASES = Path(__file__).with_name("behaviour.toml")
 CUT = "balanced"
@@ -209,13 +210,12 @@ def _rises(one: Mapping[str, Any], seeds: Mapping[str, Sequence[Post]]) -> tuple
     return (*pairs, *phrased)
 
 
-def measure_behaviour(scorer: Scorer, tests: Sequence[BehaviourTest]) -> list[Outcome]:
+def measure_behaviour(scorer: Reader, tests: Sequence[BehaviourTest]) -> list[Outcome]:
     """Read every post once, with progress on stderr, and judge every case."""
     posts = list(dict.fromkeys(post for test in tests for case in test.cases for post in case.posts))
-    thresholds = scorer.bundle.thresholds(CUT)
     seen = {}
-    for post, reading in zip(posts, counted(scorer.read_all(posts), "behaviour", len(posts)), strict=True):
-        labels = [i for i, p, cut in zip(INTENTS, reading.probabilities, thresholds, strict=True) if p >= cut]
+    for post, reading in zip(posts, counted(scorer.at(CUT).read_all(posts), "behaviour", len(posts)), strict=True):
+        labels = compress(INTENTS, reading.asserts(CUT))
         seen[post] = Seen(dict(zip(INTENTS, reading.probabilities, strict=True)), frozenset(labels))
     return [
         Outcome(
@@ -230,7 +230,7 @@ def measure_behaviour(scorer: Scorer, tests: Sequence[BehaviourTest]) -> list[Ou
     ]
 
 
-def behaviour_report(scorer: Scorer) -> dict[str, Any]:
+def behaviour_report(scorer: Reader) -> dict[str, Any]:
     """``releasable`` (every floor is reached) and each test's record with its ``failures``, for ``report.json``."""
     tests = {
         one.test.name: {**one.record(), "failures": [asdict(failure) for failure in one.failures]}
@@ -245,7 +245,7 @@ def check_bundle(folder: Path) -> dict[str, Any]:
     Raises:
         BundleError: the bundle cannot be loaded.
     """
-    report = behaviour_report(Scorer.load(folder))
+    report = behaviour_report(load_reader(folder))
     tests = {
         name: {field: value for field, value in test.items() if field != "failures"}
         for name, test in report["tests"].items()

@@ -38,9 +38,9 @@ from eval.race import Stream, race
 from eval.report import markdown_report, text_report
 from eval.resampling import FEW_GROUPS, Resamples
 from eval.slices import DERIVED, derived_values, overlaps, slice_columns
+from model.cascade import Cascade, Reader, load_reader
 from model.normalise import NormalisedText, normalise
 from model.policy import Policy
-from model.scorer import Scorer
 
 SLICED_BY = ("stratum", "source", "brand_key", "channel", "sector")
 """Columns that are sliced by wherever they are given, besides those worked out from the mentions."""
@@ -88,8 +88,8 @@ class _Data:
 
     mentions: Sequence[LabelledMention]
     truth: Floats
-    scores: Floats
-    """Probabilities, shape (mentions, intents)."""
+    model: Predictions
+    """What the bundle says."""
     keys: Sequence[str]
     """Brand keys, in the brands file's terms."""
     natural: Flags
@@ -117,11 +117,8 @@ def evaluate(job: EvaluateJob) -> int:
     for name in _NEEDED:
         if find_spec(name) is None:  # said before anything is read
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-    scorer = Scorer.load(job.bundle, brands=job.brands)
-    other = Scorer.load(job.compare, brands=job.brands) if job.compare else None
-    for one in (scorer, other):
-        if one is not None:
-            one.bundle.thresholds(job.cut)  # refuses a cut that does not exist before anything is read
+    scorer = load_reader(job.bundle, brands=job.brands, cut=job.cut)
+    other = load_reader(job.compare, brands=job.brands, cut=job.cut) if job.compare else None
     labelled = read_labelled_files(job.data, [*SLICED_BY, *job.by])
     for name in job.by:
         if not any(labelled.extra[name]) and name not in DERIVED:
@@ -132,7 +129,7 @@ def evaluate(job: EvaluateJob) -> int:
         apart = held_out(job.held_out, job.seen, dict(zip(INTENTS, scorer.bundle.thresholds(job.cut), strict=True)))
 
     data = _read(job, labelled, scorer)
-    model = _predictions(scorer, data.scores, job.cut)
+    model = data.model
     groups, by = independent_groups(data.mentions, data.keys)
     resamples = Resamples.of(groups)
     kept = list(compress(groups, data.natural))
@@ -149,7 +146,7 @@ def evaluate(job: EvaluateJob) -> int:
     slices = slice_columns(data.columns, model, data.truth)
     others, compared, leaks, trained = [], None, None, None
     if other is not None:
-        theirs = _predictions(other, _scores(other, data.mentions, "read by the other bundle"), job.cut)
+        theirs = _predictions(other, data.mentions, "read by the other bundle", job.cut)
         if other.name == scorer.name:
             theirs = replace(theirs, name=f"{other.name} ({job.compare})")
         compared = compare(data.mentions, data.truth, model, theirs, resamples)
@@ -168,7 +165,7 @@ def evaluate(job: EvaluateJob) -> int:
         "groups": {"count": len(set(groups)), "name": {"brand": "brands", "mention": "posts"}[by]},
         "warnings": _warnings(job, data, trained, len(set(groups)) if by == "brand" else None),
         **measured(model),
-        "cuts": every_cut(scorer.bundle, model.scores, data.truth),
+        "cuts": every_cut(scorer.bundle, _labels(scorer, model, job.cut), model.scores, data.truth),
         "curves": curves_of(data.truth, model.scores),
         "confusion": confusion(data.truth, model.labels),
         "held_out": apart,
@@ -205,9 +202,9 @@ def evaluate(job: EvaluateJob) -> int:
     return _REJECTED if labelled.any_refused else 0
 
 
-def _read(job: EvaluateJob, labelled: LabelledData, scorer: Scorer) -> _Data:
+def _read(job: EvaluateJob, labelled: LabelledData, scorer: Reader) -> _Data:
     mentions = labelled.mentions
-    scores = _scores(scorer, mentions, "read")
+    model = _predictions(scorer, mentions, "read", job.cut)
     columns: dict[str, list[str]] = {}
     keys, natural, texts = [], [], []
     seen, guessed = set(), 0
@@ -227,7 +224,7 @@ def _read(job: EvaluateJob, labelled: LabelledData, scorer: Scorer) -> _Data:
     return _Data(
         mentions,
         truth_of(mentions),
-        scores,
+        model,
         keys,
         np.array(natural),
         {**columns, **asked},
@@ -237,15 +234,20 @@ def _read(job: EvaluateJob, labelled: LabelledData, scorer: Scorer) -> _Data:
     )
 
 
-def _scores(scorer: Scorer, mentions: Sequence[LabelledMention], what: str) -> Floats:
+def _predictions(scorer: Reader, mentions: Sequence[LabelledMention], what: str, cut: str) -> Predictions:
     scores = np.empty((len(mentions), len(INTENTS)))
+    labels = np.empty(scores.shape, dtype=np.bool_)
     for row, reading in enumerate(read_by_model(scorer, mentions, what)):
-        scores[row] = reading.probabilities
-    return scores
+        scores[row], labels[row] = reading.probabilities, reading.asserts(cut)
+    thresholds = np.array(scorer.bundle.thresholds(cut))
+    return replace(cut_at(scorer.name, scores, thresholds, probabilities=True), labels=labels)
 
 
-def _predictions(scorer: Scorer, scores: Floats, cut: str) -> Predictions:
-    return cut_at(scorer.name, scores, np.array(scorer.bundle.thresholds(cut)), probabilities=True)
+def _labels(scorer: Reader, model: Predictions, cut: str) -> dict[str, Flags]:
+    """What is asserted at every cut; of a cascade, which reads anew at each, at the one in use alone."""
+    if isinstance(scorer, Cascade):
+        return {cut: model.labels}
+    return {name: model.scores >= np.array(thresholds) for name, thresholds in scorer.bundle.cuts.items()}
 
 
 def _suspects(data: _Data, model: Predictions) -> set[tuple[int, int]]:
@@ -269,7 +271,7 @@ def _race(data: _Data, model: Predictions) -> dict[str, Any] | None:
     return {"stratum": stratum, "policy": policy.name, **race(mentions, model.scores[rows], policy, stream)}
 
 
-def _training_set(mentions: Sequence[LabelledMention], scorer: Scorer) -> TrainingSet:
+def _training_set(mentions: Sequence[LabelledMention], scorer: Reader) -> TrainingSet:
     texts, keys = [], []
     for _, one, key in counted(_normalised(mentions, scorer), "train files read", len(mentions)):
         texts.append(one.text)
@@ -278,7 +280,7 @@ def _training_set(mentions: Sequence[LabelledMention], scorer: Scorer) -> Traini
 
 
 def _normalised(
-    mentions: Sequence[LabelledMention], scorer: Scorer
+    mentions: Sequence[LabelledMention], scorer: Reader
 ) -> Iterator[tuple[LabelledMention, NormalisedText, str]]:
     """Each mention with what the model reads and its brand key.
 

@@ -14,7 +14,8 @@ from data.files import BadRow, read_rows
 from data.schema import INTENTS, FileError, LabelledMention, MentionError, labelled_from_row
 from data.stored import StoredMentions
 from eval.progress import counted
-from model.scorer import Reading, Scorer
+from model.cascade import Reader
+from model.scorer import Reading
 
 _REFUSALS_SAID = 5
 
@@ -65,7 +66,7 @@ def read_labelled_files(paths: Iterable[Path], columns: Sequence[str] = ()) -> L
     return LabelledData(mentions, tuple(files), extra)
 
 
-def read_by_model(scorer: Scorer, mentions: Sequence[LabelledMention], what: str) -> Iterator[Reading]:
+def read_by_model(scorer: Reader, mentions: Sequence[LabelledMention], what: str) -> Iterator[Reading]:
     """The bundle's reading of every mention for its target brand, in order, with progress on stderr."""
     pairs = ((mention.text, mention.target) for mention in mentions)
     return counted(scorer.read_all(pairs), what, len(mentions))

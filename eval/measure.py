@@ -6,6 +6,7 @@ Leaves out the formulas (``eval.metrics``, ``eval.resampling``, ``eval.curves``)
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from data.schema import INTENTS
 from eval.baselines import Predictions
 from eval.curves import at_targets, histogram, precision_recall, reliability
-from eval.metrics import Floats, figures
+from eval.metrics import Flags, Floats, figures
 from eval.resampling import Resamples, mean_interval, shares
 from model.bundle import Bundle
 
@@ -32,11 +33,15 @@ def with_intervals(reader: Predictions, truth: Floats, resamples: Resamples) -> 
     return overall
 
 
-def every_cut(bundle: Bundle, scores: Floats, truth: Floats) -> dict[str, Any]:
-    """Cut → macro-F1, and per intent the threshold, the precision that the bundle states, and the figures here."""
+def every_cut(bundle: Bundle, labels: Mapping[str, Flags], scores: Floats, truth: Floats) -> dict[str, Any]:
+    """Cut → macro-F1, and per intent the threshold, the precision that the bundle states, and the figures here.
+
+    ``labels`` are what is asserted at each cut that is wanted.
+    """
     cuts = {}
-    for name, thresholds in bundle.cuts.items():
-        here = figures(truth, scores, scores >= np.array(thresholds))
+    for name, asserted in labels.items():
+        thresholds = bundle.thresholds(name)
+        here = figures(truth, scores, asserted)
         cuts[name] = {
             "macro_f1": here.macro_f1,
             "intents": {

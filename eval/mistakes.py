@@ -19,7 +19,7 @@ from data.schema import INTENTS, LabelledMention
 from eval.baselines import Predictions
 from eval.metrics import Floats
 from eval.progress import counted
-from model.scorer import Scorer
+from model.cascade import Reader
 
 EXPLAINED = 15
 """Mistakes of each intent and kind whose words are measured: each takes as many readings as it has words."""
@@ -97,7 +97,7 @@ def find_mistakes(
     return sorted(found, key=lambda one: -one.surprise)
 
 
-def explained(mistakes: Sequence[Mistake], scorer: Scorer) -> list[Mistake]:
+def explained(mistakes: Sequence[Mistake], scorer: Reader) -> list[Mistake]:
     """The same mistakes; the ``EXPLAINED`` most surprising of each intent and kind have the words that drove them.
 
     For an intent that was wrongly asserted, the words that it rests on; for one that was missed, those that held it
@@ -115,7 +115,7 @@ def explained(mistakes: Sequence[Mistake], scorer: Scorer) -> list[Mistake]:
     return whole
 
 
-def _words(mistake: Mistake, scorer: Scorer) -> list[dict[str, Any]]:
+def _words(mistake: Mistake, scorer: Reader) -> list[dict[str, Any]]:
     mention = mistake.mention
     return scorer.explain(mention.text, mention.target, [mistake.intent], against=mistake.kind == MISSED)[
         mistake.intent

@@ -24,9 +24,9 @@ from eval.metrics import Flags, Floats, truth_of
 from eval.progress import counted
 from eval.queueing import Indices, Order, answered_at
 from eval.tables import race_table
+from model.cascade import load_reader
 from model.policy import Policy
 from model.policy_keywords import KeywordRule, Keywords
-from model.scorer import Scorer
 
 CAPACITIES = (0.14, 0.25, 0.5)
 """Shares of the mentions that a team answers; the first is the share that 14 brands were found to answer."""
@@ -138,7 +138,7 @@ def run_race(job: RaceJob) -> int:
         FirstreplyError: the bundle, the brands file, the policy or the data cannot be read.
     """
     policy = Policy.load(job.policy)
-    scorer = Scorer.load(job.bundle, brands=job.brands)
+    scorer = load_reader(job.bundle, brands=job.brands)
     data = read_labelled_files([job.data])
     strata = {mention.stratum for mention in data.mentions}
     stratum = job.stratum or (NATURAL if NATURAL in strata else None)

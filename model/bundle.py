@@ -115,7 +115,7 @@ class Bundle:
                 base_model=manifest["base_model"],
                 calibration=Calibration(_per_intent(calibration["scale"]), _per_intent(calibration["offset"])),
                 cuts={name: _thresholds(manifest["cuts"][name]["thresholds"]) for name in CUTS},
-                intervals={name: _intervals(manifest["cuts"][name].get("threshold_interval", {})) for name in CUTS},
+                intervals={name: intervals_of(manifest["cuts"][name].get("threshold_interval", {})) for name in CUTS},
                 stated={name: manifest["cuts"][name].get("interval", {}) for name in CUTS},
                 data=tuple(manifest["data"]),
                 figures=manifest["figures"],
@@ -155,7 +155,7 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
         "intents": list(INTENTS),
         "files": files,
     }
-    whole["sha256"] = _canonical_hash(whole)
+    whole["sha256"] = canonical_hash(whole)
     (folder / MANIFEST).write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -165,7 +165,12 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _read_manifest(folder: Path) -> dict[str, Any]:
+def read_json(folder: Path) -> dict[str, Any]:
+    """The manifest of a folder, its own hash checked.
+
+    Raises:
+        BundleError: it is missing or damaged.
+    """
     path = folder / MANIFEST
     try:
         manifest = json.loads(path.read_bytes())
@@ -173,8 +178,15 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         raise BundleError(f"bundle {folder}: cannot read {MANIFEST}: {error.strerror}; is this a bundle?") from None
     except (ValueError, RecursionError):
         raise BundleError(f"bundle {folder}: {MANIFEST} is damaged (not JSON); get the bundle again") from None
-    if not isinstance(manifest, dict) or manifest.get("sha256") != _canonical_hash(manifest):
+    if not isinstance(manifest, dict) or manifest.get("sha256") != canonical_hash(manifest):
         raise BundleError(f"bundle {folder}: {MANIFEST} is damaged (its hash is not the recorded one); get it again")
+    return manifest
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    manifest = read_json(folder)
+    if manifest.get("kind"):
+        raise BundleError(f"bundle {folder} is a {manifest['kind']} of two bundles; give one of these")
     files = manifest.get("files")
     missing = {MODEL, TOKENIZER, BRANDS, CARD}.difference(files if isinstance(files, dict) else ())
     if missing:
@@ -182,7 +194,8 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _canonical_hash(manifest: Mapping[str, Any]) -> str:
+def canonical_hash(manifest: Mapping[str, Any]) -> str:
+    """Hash of a manifest but for its own hash, whatever the order of its keys."""
     body = {name: value for name, value in manifest.items() if name != "sha256"}
     canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
@@ -200,8 +213,13 @@ def _thresholds(values: Mapping[str, float | None]) -> tuple[float, ...]:
     return tuple(math.inf if values[intent] is None else t for intent, t in zip(INTENTS, known, strict=True))
 
 
-def _intervals(values: Mapping[str, Sequence[float] | None]) -> tuple[Interval, ...]:
-    """In the order of ``INTENTS``; bundles made before intervals were have none."""
+def intervals_of(values: Mapping[str, Sequence[float] | None]) -> tuple[Interval, ...]:
+    """Intervals of probabilities in the order of ``INTENTS``, ``NO_INTERVAL`` where an intent has none.
+
+    Raises:
+        TypeError: not pairs of numbers.
+        ValueError: not 0 <= low <= high <= 1.
+    """
     given = (values.get(intent) for intent in INTENTS)
     return tuple(NO_INTERVAL if ends is None else _interval(*map(float, ends)) for ends in given)
 

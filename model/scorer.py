@@ -10,7 +10,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
@@ -45,6 +45,14 @@ class Reading:
     """The text was longer than the model reads: its head and tail were read."""
     target: str | None
     brand_key: str | None
+    bundle: Bundle = field(compare=False, repr=False)
+    """The bundle that read it, whose thresholds count."""
+    tier: str | None = None
+    """Which bundle of a cascade that is, ``fast`` or ``full``."""
+
+    def asserts(self, cut: str) -> tuple[bool, ...]:
+        """Whether each intent is asserted at a cut of the bundle."""
+        return tuple(p >= t for p, t in zip(self.probabilities, self.bundle.cuts[cut], strict=True))
 
 
 class Scorer:
@@ -74,6 +82,20 @@ class Scorer:
         other = Brands.load(brands)
         return cls(bundle, other, name if other.sha256 == own.sha256 else f"{name}+brands.{other.sha256[:8]}")
 
+    @property
+    def sha256(self) -> str:
+        """Hash of the bundle's manifest."""
+        return self.bundle.sha256
+
+    def at(self, cut: str) -> Scorer:
+        """Itself: a bundle reads the same at every cut.
+
+        Raises:
+            BundleError: there is no such cut.
+        """
+        self.bundle.thresholds(cut)
+        return self
+
     def read(self, text: str, brand: str | None) -> Reading:
         """Read ``text`` as a mention of ``brand`` (None: of the brand whose handle it names, if any)."""
         normalised = normalise(text, brand, self.brands)
@@ -85,6 +107,7 @@ class Scorer:
             truncated=truncated,
             target=normalised.target,
             brand_key=self.brands.target(normalised.target).key if normalised.target else None,
+            bundle=self.bundle,
         )
 
     def read_all(self, pairs: Iterable[tuple[str, str | None]]) -> Iterator[Reading]:

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import compress
 from typing import Any
 
 from data.schema import INTENTS, Mention
 from model.bundle import NO_INTERVAL
+from model.cascade import Cascade, Reader
 from model.policy import Policy
-from model.scorer import Scorer
 
 
 class Triage:
-    """A scorer, a policy and a cut, put together. Thread-safe."""
+    """A scorer or a cascade, a policy and a cut, put together. Thread-safe."""
 
-    def __init__(self, scorer: Scorer, policy: Policy, cut: str = "balanced") -> None:
+    def __init__(self, scorer: Reader, policy: Policy, cut: str = "balanced") -> None:
         """Raises BundleError when the bundle has no such cut."""
-        self.scorer = scorer
+        self.scorer = scorer.at(cut)
         self.policy = policy
         self.cut = cut
-        self.thresholds = scorer.bundle.thresholds(cut)
-        self.intervals = scorer.bundle.intervals[cut]
         self.name = scorer.name
 
     def answer(self, mention: Mention, *, as_of: datetime, explain: bool = False) -> list[dict[str, Any]]:
@@ -32,7 +31,8 @@ class Triage:
         bundle = self.scorer.bundle
         return {
             "model": self.name,
-            "sha256": bundle.sha256,
+            "sha256": self.scorer.sha256,
+            **({"tiers": self.scorer.tiers} if isinstance(self.scorer, Cascade) else {}),
             "base_model": bundle.base_model,
             "max_tokens": bundle.max_tokens,
             "normaliser": bundle.normaliser_version,
@@ -57,11 +57,7 @@ class Triage:
     def _answer(self, mention: Mention, brand: str | None, as_of: datetime, explain: bool) -> dict[str, Any]:
         reading = self.scorer.read(mention.text, brand)
         probabilities = dict(zip(INTENTS, reading.probabilities, strict=True))
-        labels = [
-            intent
-            for intent, value, threshold in zip(INTENTS, reading.probabilities, self.thresholds, strict=True)
-            if value >= threshold
-        ]
+        labels = list(compress(INTENTS, reading.asserts(self.cut)))
         priority = self.policy.prioritise(mention, reading.brand_key, probabilities, labels, as_of)
         result: dict[str, Any] = {
             "id": mention.id,
@@ -78,7 +74,10 @@ class Triage:
         }
         if reading.truncated:
             result["truncated"] = True
-        if any(low <= p <= high for p, (low, high) in zip(reading.probabilities, self.intervals, strict=True)):
+        if reading.tier:
+            result["tier"] = reading.tier
+        intervals = reading.bundle.intervals[self.cut]
+        if any(low <= p <= high for p, (low, high) in zip(reading.probabilities, intervals, strict=True)):
             result["uncertain"] = True
         if explain:
             result["why"] = self.scorer.explain(mention.text, brand, labels)

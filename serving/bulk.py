@@ -19,8 +19,9 @@ from typing import Any, Self
 
 from data.files import BadRow, Row, Writer, file_errors, open_writer, read_rows
 from data.schema import INTENTS, FileError, Mention, MentionError, mention_from_row, unknown_columns
+from model.cascade import is_cascade, load_reader
 from model.policy import Policy
-from model.scorer import Scorer, in_order
+from model.scorer import in_order
 from model.triage import Triage
 from serving.progress import Progress
 
@@ -86,9 +87,9 @@ def _score(job: BulkJob, output: str, rejects: str) -> int:
     rows = read_rows(job.input)
     first = next(rows, None)  # before anything is loaded or written: most of what is wrong with a file shows here
     with ExitStack() as stack:
-        writer = stack.enter_context(open_writer(output, _columns(job.explain)))
+        writer = stack.enter_context(open_writer(output, _columns(job.explain, is_cascade(job.bundle))))
         rejected = stack.enter_context(_Rejects(output, rejects))
-        triage = Triage(Scorer.load(job.bundle, brands=job.brands), Policy.load(job.policy), job.cut)
+        triage = Triage(load_reader(job.bundle, brands=job.brands, cut=job.cut), Policy.load(job.policy), job.cut)
         progress = stack.enter_context(Progress(output))
         as_row = _result_row if output == "-" or Path(output).suffix.lower() == ".jsonl" else _flat_row
 
@@ -136,11 +137,12 @@ def _readings(rows: Iterator[Row | BadRow]) -> Iterator[_Reading]:
         yield _Reading(row.number, str(row.number if given in (None, "") else given), mention)
 
 
-def _columns(explain: bool) -> dict[str, type]:
+def _columns(explain: bool, tier: bool) -> dict[str, type]:
     """Columns of CSV and Parquet outputs, and their types."""
     columns: dict[str, type] = {"id": str, "brand": str}
     columns |= {f"p_{intent}": float for intent in INTENTS}
     columns |= {"labels": str, "priority": str, "queue": str, "truncated": bool, "uncertain": bool}
+    columns |= {"tier": str} if tier else {}
     return columns | ({"why": str} if explain else {}) | {"model": str}
 
 

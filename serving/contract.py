@@ -141,6 +141,8 @@ class Result(Shape):
     uncertain: bool = False
     """True when a probability is so near its threshold that other brands' posts could have put the threshold on its
     other side (inside the cut's `threshold_intervals`): a label worth a person's look."""
+    tier: Literal["fast", "full"] | None = None
+    """Of a cascade, the bundle that answered; left out where there is one bundle alone."""
     why: dict[IntentName, list[Word]] | None = None
     """For each label, the words that raised it most. Only with `explain`."""
 
@@ -184,6 +186,8 @@ class ModelInfo(Shape):
     """As in every answer: `NAME@VERSION`, and the hash of the brands file where it is not the bundle's own."""
     sha256: str
     """Hash of the bundle."""
+    tiers: dict[Literal["fast", "full"], str] | None = None
+    """Of a cascade, the hash of each of its bundles; what else is said here is of the full one."""
     base_model: str
     """The pretrained model that was fine-tuned."""
     max_tokens: int

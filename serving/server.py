@@ -16,9 +16,9 @@ from types import FrameType
 
 import uvicorn
 
+from model.cascade import load_reader
 from model.errors import FirstreplyError
 from model.policy import Policy
-from model.scorer import Scorer
 from model.triage import Triage
 from serving.app import Limits, create_app
 from serving.contract import EXAMPLE_REQUEST
@@ -67,7 +67,8 @@ def serve(settings: ServeSettings) -> int:
         FirstreplyError: a file that cannot be used, or an ``AddressError``.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
-    triage = Triage(Scorer.load(settings.bundle, brands=settings.brands), Policy.load(settings.policy), settings.cut)
+    reader = load_reader(settings.bundle, brands=settings.brands, cut=settings.cut)
+    triage = Triage(reader, Policy.load(settings.policy), settings.cut)
     listener = _listener(settings.host, settings.port)
     config = uvicorn.Config(
         create_app(triage, settings.limits),

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+from copy import copy
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,9 +30,14 @@ def scorer(tiny_bundle: Path) -> Scorer:
 
 def keep_all(scorer: Scorer) -> Triage:
     """Triage at thresholds of zero, so that every intent is a label."""
-    triage = Triage(scorer, POLICY)
-    triage.thresholds = (0.0,) * len(INTENTS)
-    return triage
+    return Triage(changed(scorer, cuts={**scorer.bundle.cuts, "balanced": (0.0,) * len(INTENTS)}), POLICY)
+
+
+def changed(scorer: Scorer, **entries: Any) -> Scorer:
+    """The same scorer with other entries in its manifest."""
+    other = copy(scorer)
+    other.bundle = replace(scorer.bundle, **entries)
+    return other
 
 
 def test_a_result_has_what_the_contract_says_and_nothing_else(tiny_triage: Triage) -> None:
@@ -92,7 +100,6 @@ def test_truncated_stands_only_where_it_is_true(tiny_triage: Triage) -> None:
 
 
 def test_uncertain_is_what_lies_inside_the_interval_of_a_threshold(scorer: Scorer) -> None:
-    triage = Triage(scorer, POLICY)
     text = "worst service ever"
     (value, *_) = scorer.read(text, None).probabilities
     for low, high, uncertain in (
@@ -101,16 +108,19 @@ def test_uncertain_is_what_lies_inside_the_interval_of_a_threshold(scorer: Score
         (value + 1e-9, 1.0, False),
         (0.0, value - 1e-9, False),
     ):
-        triage.intervals = ((low, high), *(NO_INTERVAL,) * 4)
-        (result,) = triage.answer(Mention(text=text), as_of=NOON)
+        intervals = {**scorer.bundle.intervals, "balanced": ((low, high), *(NO_INTERVAL,) * 4)}
+        (result,) = Triage(changed(scorer, intervals=intervals), POLICY).answer(Mention(text=text), as_of=NOON)
         assert result.get("uncertain") is (True if uncertain else None)
 
 
 def test_the_cut_in_use_says_what_is_uncertain(scorer: Scorer) -> None:
     for cut in CUTS:
-        assert Triage(scorer, POLICY, cut).intervals == scorer.bundle.intervals[cut]
         for threshold, (low, high) in zip(scorer.bundle.cuts[cut], scorer.bundle.intervals[cut], strict=True):
             assert low <= threshold <= high or (threshold, low) == (math.inf, math.inf)
+    unsure = changed(scorer, intervals={"p90": ((0.0, 1.0),) * 5, "p80": (NO_INTERVAL,) * 5})
+    mention = Mention(text="worst service ever")
+    said = [Triage(unsure, POLICY, cut).answer(mention, as_of=NOON)[0].get("uncertain") for cut in ("p90", "p80")]
+    assert said == [True, None]
 
 
 def test_why_has_reasons_for_each_label_and_only_when_asked_for(scorer: Scorer) -> None:
@@ -124,8 +134,7 @@ def test_why_has_reasons_for_each_label_and_only_when_asked_for(scorer: Scorer) 
 
 
 def test_a_threshold_out_of_reach_gives_no_label(scorer: Scorer) -> None:
-    triage = Triage(scorer, POLICY)
-    triage.thresholds = (float("inf"),) * len(INTENTS)
+    triage = Triage(changed(scorer, cuts={"balanced": (math.inf,) * len(INTENTS)}), POLICY)
     (result,) = triage.answer(Mention(text="worst service ever"), as_of=NOON, explain=True)
     assert (result["labels"], result["why"]) == ([], {})
 
