@@ -77,13 +77,14 @@ def drop_occurring(
     Raises:
         FirstreplyError: datasketch is not installed.
     """
-    dropped = list(occurring(mentions, others))
-    away = {id(one.mention) for one in dropped}
-    return [mention for mention in mentions if id(mention) not in away], dropped
+    found = list(occurring(mentions, others))
+    return [mention for mention, duplicate in found if duplicate is None], [one for _, one in found if one is not None]
 
 
-def occurring(mentions: Iterable[LabelledMention], others: Iterable[LabelledMention]) -> Iterator[Duplicate]:
-    """The mentions whose text nearly occurs in ``others``, whatever the brand.
+def occurring(
+    mentions: Iterable[LabelledMention], others: Iterable[LabelledMention]
+) -> Iterator[tuple[LabelledMention, Duplicate | None]]:
+    """Each mention and, where its text nearly occurs in ``others``, whatever the brand, what it repeats.
 
     Raises:
         FirstreplyError: datasketch is not installed.
@@ -92,8 +93,8 @@ def occurring(mentions: Iterable[LabelledMention], others: Iterable[LabelledMent
     for other in others:
         seen.add(seen.fingerprint(other, None))
     for mention in mentions:
-        if (found := seen.nearest(seen.fingerprint(mention, None))) is not None:
-            yield Duplicate(mention, *found)
+        found = seen.nearest(seen.fingerprint(mention, None))
+        yield mention, None if found is None else Duplicate(mention, *found)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Labelled mentions in a temporary file, so that as many as the disk holds can be measured in constant memory."""
+"""Labelled mentions in a temporary file, so that as many can be measured as the disk holds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from typing import overload
 
-from data.schema import LabelledMention, labelled_from_row, labelled_to_row
+from data.schema import FileError, LabelledMention, labelled_from_row, labelled_to_row
 
 
 class StoredMentions(Sequence[LabelledMention]):
@@ -24,9 +24,18 @@ class StoredMentions(Sequence[LabelledMention]):
         self._starts = array("q", [0])
 
     def append(self, mention: LabelledMention) -> None:
-        """Keep one more."""
-        self._file.seek(self._starts[-1])
-        self._file.write(json.dumps(labelled_to_row(mention)).encode())
+        """Keep one more.
+
+        Raises:
+            FileError: the disk is full.
+        """
+        try:
+            self._file.seek(self._starts[-1])
+            self._file.write(json.dumps(labelled_to_row(mention)).encode())
+            self._file.flush()
+        except OSError as error:
+            reason = error.strerror or error
+            raise FileError(f"{tempfile.gettempdir()}: {reason}; make room, or name a folder in TMPDIR") from None
         self._starts.append(self._file.tell())
 
     def __len__(self) -> int:

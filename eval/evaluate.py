@@ -119,10 +119,11 @@ def evaluate(job: EvaluateJob) -> int:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
     scorer = load_reader(job.bundle, brands=job.brands, cut=job.cut)
     other = load_reader(job.compare, brands=job.brands, cut=job.cut) if job.compare else None
-    labelled = read_labelled_files(job.data, [*SLICED_BY, *job.by])
-    for name in job.by:
-        if not any(labelled.extra[name]) and name not in DERIVED:
-            print(f"warning: --by {name}: the column is empty throughout, or not there", file=sys.stderr)
+    asked = [name for name in dict.fromkeys((*SLICED_BY, *job.by)) if name not in _OWN]
+    labelled = read_labelled_files(job.data, asked)
+    for name in asked:
+        if name in job.by and name not in DERIVED and not any(labelled.extra[name]):
+            print(f"{name}: empty throughout, or no column of the data", file=sys.stderr)
     train_data = read_labelled_files(job.train)
     apart = None
     if job.held_out is not None:
@@ -155,7 +156,7 @@ def evaluate(job: EvaluateJob) -> int:
         trained = _training_set(train_data.mentions, scorer)
         others += [baseline(trained, data.texts) for baseline in BASELINES]
         leaks = find_leaks(data.mentions, train_data.mentions)
-    mistakes = explained(find_mistakes(data.mentions, data.truth, model, _suspects(data, model)), scorer)
+    mistakes = explained(find_mistakes(data.mentions, data.truth, model, _suspects(data)), scorer)
     report: dict[str, Any] = {
         "format": 2,
         "model": scorer.name,
@@ -174,7 +175,7 @@ def evaluate(job: EvaluateJob) -> int:
         "mistakes": [one.row() for one in mistakes[:MOST_LISTED]],
         "mistakes_in_all": len(mistakes),
         "leaks": leaks,
-        "race": _race(data, model),
+        "race": _race(data),
         "behaviour": behaviour_report(scorer),
         "compare": compared,
         "others": {
@@ -218,7 +219,7 @@ def _read(job: EvaluateJob, labelled: LabelledData, scorer: Reader) -> _Data:
         own = (mention.stratum, mention.source, key, mention.channel or "", mention.target or "")
         for name, value in {**derived_values(mention, one), **dict(zip(_OWN, own, strict=True))}.items():
             columns.setdefault(name, []).append(intern(value))
-    asked = {name: values for name, values in labelled.extra.items() if name not in _OWN}
+    asked = {name: values for name, values in labelled.extra.items() if any(values) or name not in columns}
     if "brand" not in job.by:
         del columns["brand"]
     return _Data(
@@ -250,14 +251,14 @@ def _labels(scorer: Reader, model: Predictions, cut: str) -> dict[str, Flags]:
     return {name: model.scores >= np.array(thresholds) for name, thresholds in scorer.bundle.cuts.items()}
 
 
-def _suspects(data: _Data, model: Predictions) -> set[tuple[int, int]]:
+def _suspects(data: _Data) -> set[tuple[int, int]]:
     """Rows and columns of labels that are likely wrong, if the bundle has not been trained on these mentions."""
     from data.suspects import find_suspects
 
-    return {(suspect.row, suspect.column) for suspect in find_suspects(data.truth, model.scores)}
+    return {(suspect.row, suspect.column) for suspect in find_suspects(data.truth, data.model.scores)}
 
 
-def _race(data: _Data, model: Predictions) -> dict[str, Any] | None:
+def _race(data: _Data) -> dict[str, Any] | None:
     """The race on the natural mentions, or on all where there is none; None where these are few."""
     stratum = NATURAL if data.natural.any() else None
     rows = np.flatnonzero(data.natural) if stratum else np.arange(len(data.natural))
@@ -268,7 +269,7 @@ def _race(data: _Data, model: Predictions) -> dict[str, Any] | None:
     mentions = [data.mentions[row] for row in rows.tolist()]
     policy = Policy.load(None)
     stream = Stream.draw(mentions, _RACE_DAYS, _RACE_PER_DAY, seed=0)
-    return {"stratum": stratum, "policy": policy.name, **race(mentions, model.scores[rows], policy, stream)}
+    return {"stratum": stratum, "policy": policy.name, **race(mentions, data.model.scores[rows], policy, stream)}
 
 
 def _training_set(mentions: Sequence[LabelledMention], scorer: Reader) -> TrainingSet:
@@ -303,8 +304,8 @@ def _warnings(job: EvaluateJob, data: _Data, train: TrainingSet | None, brands: 
         )
     if data.guessed:
         warnings.append(
-            f"{data.guessed:,} of {len(data.keys):,} mentions have neither brand nor brand_key: their brand is the"
-            " first handle in the text, which may be anybody's, and those without a handle count as one brand"
+            f"{data.guessed:,} of {len(data.keys):,} mentions have neither brand nor brand_key: their brand is a"
+            " handle in the text, which may be anybody's, and those without a handle count as one brand"
         )
     if brands is None:
         warnings.append("fewer than four brands: intervals take mentions as independent, other brands may differ more")

@@ -57,7 +57,7 @@ def read_labelled_files(paths: Iterable[Path], columns: Sequence[str] = ()) -> L
     mentions, files, paths = StoredMentions(), [], list(paths)
     extra: dict[str, list[str]] = {name: [] for name in columns}
     for path in paths:
-        file = _read(path, f"{path.name}:" if len(paths) > 1 else "", mentions, extra)
+        file = _read(path, f"{path}:" if len(paths) > 1 else "", mentions, extra)
         files.append(file)
         for number, reason in file.refused[:_REFUSALS_SAID]:
             print(f"{path}: row {number} refused: {reason}", file=sys.stderr)

@@ -29,7 +29,8 @@ def find_leaks(mentions: Sequence[LabelledMention], train: Sequence[LabelledMent
     """
     read = counted(train, "train files fingerprinted", len(train))
     looked_for = counted(mentions, "looked for in the train files", len(mentions))
-    found = sorted(occurring(looked_for, read), key=lambda leak: -leak.similarity)
+    duplicates = (duplicate for _, duplicate in occurring(looked_for, read) if duplicate is not None)
+    found = sorted(duplicates, key=lambda leak: -leak.similarity)
     leaks = [leak for leak in found if len(comparable_text(leak.mention.text).split()) >= _FEWEST_WORDS]
     return {
         "mentions": len(leaks),

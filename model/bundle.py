@@ -19,7 +19,10 @@ from model.encoding import Encoder
 from model.errors import BundleError
 from model.normalise import NORMALISER_VERSION
 
-FORMAT = 1
+FORMAT = 2
+"""Of the bundles that are written; since 2 a model need not ask for ``attention_mask``."""
+FORMATS = (1, 2)
+"""Of those that are read."""
 Interval = tuple[float, float]
 NO_INTERVAL: Interval = (math.inf, -math.inf)
 """Holds no probability."""
@@ -85,10 +88,17 @@ class Bundle:
         Raises:
             BundleError: a file is missing or differs from its hash, or the bundle was made for another version.
         """
-        manifest = _read_manifest(folder)
-        if manifest.get("format") != FORMAT:
-            raise BundleError(f"bundle {folder}: format {manifest.get('format')!r}; this firstreply reads {FORMAT}")
-        for name, expected in manifest.get("files", {}).items():
+        manifest = read_manifest(folder)
+        if manifest.get("kind"):
+            raise BundleError(f"bundle {folder} is a {manifest['kind']} of two bundles; give one of these")
+        files = manifest.get("files")
+        missing = {MODEL, TOKENIZER, BRANDS, CARD}.difference(files if isinstance(files, dict) else ())
+        if missing:
+            raise BundleError(f"bundle {folder}: {MANIFEST} records no hash for {', '.join(sorted(missing))}")
+        if manifest.get("format") not in FORMATS:
+            known = " and ".join(map(str, FORMATS))
+            raise BundleError(f"bundle {folder}: format {manifest.get('format')!r}; this firstreply reads {known}")
+        for name, expected in manifest["files"].items():
             try:
                 found = file_hash(folder / name)
             except OSError as error:
@@ -165,7 +175,7 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_json(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a folder, its own hash checked.
 
     Raises:
@@ -180,17 +190,6 @@ def read_json(folder: Path) -> dict[str, Any]:
         raise BundleError(f"bundle {folder}: {MANIFEST} is damaged (not JSON); get the bundle again") from None
     if not isinstance(manifest, dict) or manifest.get("sha256") != canonical_hash(manifest):
         raise BundleError(f"bundle {folder}: {MANIFEST} is damaged (its hash is not the recorded one); get it again")
-    return manifest
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    manifest = read_json(folder)
-    if manifest.get("kind"):
-        raise BundleError(f"bundle {folder} is a {manifest['kind']} of two bundles; give one of these")
-    files = manifest.get("files")
-    missing = {MODEL, TOKENIZER, BRANDS, CARD}.difference(files if isinstance(files, dict) else ())
-    if missing:
-        raise BundleError(f"bundle {folder}: {MANIFEST} records no hash for {', '.join(sorted(missing))}")
     return manifest
 
 

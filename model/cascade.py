@@ -14,7 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from model.brands import Brands
-from model.bundle import BRANDS, CUTS, FORMAT, MANIFEST, Bundle, Interval, canonical_hash, intervals_of, read_json
+from model.bundle import (
+    BRANDS,
+    CUTS,
+    FORMAT,
+    FORMATS,
+    MANIFEST,
+    Bundle,
+    Interval,
+    canonical_hash,
+    intervals_of,
+    read_manifest,
+)
 from model.errors import BundleError
 from model.scorer import Reading, Scorer, in_order
 
@@ -43,9 +54,9 @@ class CascadeBundle:
         Raises:
             BundleError: a file is missing or damaged, or a bundle is not the one that the cascade was made of.
         """
-        manifest = read_json(folder)
-        if manifest.get("format") != FORMAT or manifest.get("kind") != KIND:
-            raise BundleError(f"bundle {folder} is no cascade of format {FORMAT}")
+        manifest = read_manifest(folder)
+        if manifest.get("format") not in FORMATS or manifest.get("kind") != KIND:
+            raise BundleError(f"bundle {folder} is no cascade of a format that this firstreply reads")
         try:
             bundles = [_part(folder, tier, manifest["bundles"][tier]) for tier in TIERS]
             return cls(
@@ -92,11 +103,6 @@ class Cascade:
     def sha256(self) -> str:
         """Hash of the cascade's manifest, and through it of both bundles."""
         return self.cascade.sha256
-
-    @property
-    def tiers(self) -> dict[str, str]:
-        """Tier → hash of its bundle."""
-        return {"fast": self.fast.sha256, "full": self.full.sha256}
 
     def at(self, cut: str) -> Cascade:
         """The same with the bands of another cut.
@@ -166,13 +172,19 @@ def write_cascade(
         described: ``name``, ``version`` and ``figures``.
     """
     bundles = {
-        tier: {"folder": os.path.relpath(part.resolve(), folder.resolve()), "sha256": Bundle.load(part).sha256}
-        for tier, part in parts.items()
+        tier: {"folder": _relative(part, folder), "sha256": Bundle.load(part).sha256} for tier, part in parts.items()
     }
     manifest: dict[str, Any] = {"format": FORMAT, "kind": KIND, **described, "bundles": bundles, "bands": bands}
     manifest["sha256"] = canonical_hash(manifest)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _relative(part: Path, folder: Path) -> str:
+    try:
+        return Path(os.path.relpath(part.resolve(), folder.resolve())).as_posix()
+    except ValueError:  # of Windows
+        raise BundleError(f"bundle {part} is on another drive than {folder}; put both on one") from None
 
 
 def _part(folder: Path, tier: str, recorded: Mapping[str, str]) -> Bundle:

@@ -35,7 +35,8 @@ class _Pieces:
         kinds = (type(tokenizer.normalizer), type(tokenizer.pre_tokenizer), type(tokenizer.model))
         if kinds != (normalizers.BertNormalizer, pre_tokenizers.BertPreTokenizer, models.WordPiece):
             return None
-        if any(token.lstrip or token.rstrip for token in tokenizer.get_added_tokens_decoder().values()):
+        added = tokenizer.get_added_tokens_decoder().values()
+        if any(token.lstrip or token.rstrip or " " in token.content for token in added):
             return None
 
         def tokens(piece: str) -> tuple[int, ...]:

@@ -29,10 +29,11 @@ class Triage:
     def model_info(self) -> dict[str, Any]:
         """What ``GET /v1/model`` tells of the model, the cut and the policy in use."""
         bundle = self.scorer.bundle
+        cascade = self.scorer.cascade if isinstance(self.scorer, Cascade) else None
         return {
             "model": self.name,
             "sha256": self.scorer.sha256,
-            **({"tiers": self.scorer.tiers} if isinstance(self.scorer, Cascade) else {}),
+            **({"tiers": {"fast": cascade.fast.sha256, "full": cascade.full.sha256}} if cascade else {}),
             "base_model": bundle.base_model,
             "max_tokens": bundle.max_tokens,
             "normaliser": bundle.normaliser_version,
@@ -51,7 +52,7 @@ class Triage:
                 for name, all_ends in bundle.intervals.items()
             },
             "data": list(bundle.data),
-            "figures": dict(bundle.figures),
+            "figures": {**bundle.figures, **({"cascade": cascade.figures} if cascade else {})},
         }
 
     def _answer(self, mention: Mention, brand: str | None, as_of: datetime, explain: bool) -> dict[str, Any]:

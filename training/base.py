@@ -43,6 +43,8 @@ def load_base(base: str, attention_dropout: float = 0.0) -> tuple[PreTrainedMode
                 setattr(config, name, attention_dropout)
         # Plain attention: on a CPU in bfloat16 the fused kernel is slower, as it dispatches small products one by one.
         encoder = AutoModel.from_pretrained(source, config=config, attn_implementation="eager", dtype=torch.float32)
+        if hasattr(encoder, "pooler"):
+            encoder.pooler = None  # the network has a pooling of its own
     except (OSError, ValueError, ImportError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise BaseModelError(

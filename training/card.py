@@ -57,7 +57,7 @@ def model_card(manifest: Mapping[str, Any]) -> str:
             "",
             "## How it was made",
             "",
-            f"Fine-tuned from `{base}` with `firstreply train`{_teachers(manifest)}; {manifest['quantisation']}.",
+            f"{_made_from(manifest, base)} with `firstreply train`{_teachers(manifest)}; {manifest['quantisation']}.",
             f"Texts are read up to {manifest['max_tokens']} tokens (head and tail of longer ones). The recipe, every",
             "threshold and every hash are in `bundle.json`.",
             "",
@@ -85,6 +85,16 @@ def model_card(manifest: Mapping[str, Any]) -> str:
             "- Made to order a queue for people. It should not decide by itself what a customer gets.",
             "",
         ]
+    )
+
+
+def _made_from(manifest: Mapping[str, Any], base: str) -> str:
+    student = manifest["recipe"].get("student")
+    if student is None:
+        return f"Fine-tuned from `{base}`"
+    return (
+        f"A student of a fine-tuned `{base}`, of {student['layers']} layers, {student['width']} wide, that begins from"
+        " nothing but its word embeddings, trained"
     )
 
 

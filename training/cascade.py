@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.files import read_labelled
+from data.files import file_errors, read_labelled
 from data.schema import INTENTS, LabelledMention
-from model.bundle import CUTS, Bundle, probability
+from model.bundle import BRANDS, CUTS, Bundle, probability
 from model.cascade import is_cascade, write_cascade
 from model.errors import BundleError
 from model.scorer import Scorer
@@ -77,19 +77,23 @@ def make_cascade(job: CascadeJob) -> int:
     """
     if not 0 <= job.loss < 1:
         raise TrainingError(f"--loss {job.loss:g}: a share of macro-F1, from 0 to under 1")
-    if job.out.exists() and any(job.out.iterdir()) and not is_cascade(job.out):
+    if job.out.exists() and not is_cascade(job.out) and not (job.out.is_dir() and not any(job.out.iterdir())):
         raise TrainingError(f"--out {job.out}: something else than a cascade is there; give another folder")
     mentions = [mention for path in job.data for mention in read_labelled(path) if mention.is_labelled]
-    fast, full = (_read(folder, mentions) for folder in (job.fast, job.full))
     truth = labels_of(mentions)
+    if not (truth == 1).any():
+        raise TrainingError("--data: no mention is labelled with an intent, so there is nothing to lose")
+    with file_errors(job.out):
+        job.out.mkdir(parents=True, exist_ok=True)
+    fast, full = (_read(folder, job.full, mentions) for folder in (job.fast, job.full))
     bands, figures = {}, {}
     for cut in CUTS:
-        steps = [step(fast, full, truth, cut, margin) for margin in _MARGINS]
+        steps = [step(fast, full, truth, cut, margin) for margin in (*_MARGINS, math.inf)]
         best = macro_f1(truth, full.labels(cut))
         chosen = narrowest(steps, best - job.loss)
         bands[cut] = band(fast.bundle, cut, chosen.margin)
         figures[cut] = {
-            "margin": chosen.margin,
+            "margin": chosen.margin if math.isfinite(chosen.margin) else None,
             "escalated": round(chosen.escalated, 4),
             "macro_f1": round(chosen.macro_f1, 4),
             "full_macro_f1": round(best, 4),
@@ -122,7 +126,7 @@ def step(fast: _Read, full: _Read, truth: Floats, cut: str, margin: float) -> St
 
 
 def narrowest(steps: Sequence[Step], wanted: float) -> Step:
-    """The narrowest margin from which on every wider one reaches the wanted macro-F1; the widest where none does."""
+    """The narrowest margin from which on every wider one reaches the wanted macro-F1; at the widest all escalate."""
     chosen = steps[-1]
     for one in reversed(steps):
         if one.macro_f1 < wanted:
@@ -157,15 +161,18 @@ def macro_f1(truth: Floats, labels: Flags) -> float:
 def _ends(threshold: float, margin: float) -> tuple[float, float]:
     """The probabilities that are ``margin`` log-odds below and above a threshold."""
     at = threshold if math.isfinite(threshold) else _OUT_OF_REACH
+    if math.isinf(margin):
+        return 0.0, 1.0
     if not 0 < at < 1:
         return at, at
     log_odds = math.log(at / (1 - at))
     return probability(log_odds - margin), probability(log_odds + margin) if math.isfinite(threshold) else 1.0
 
 
-def _read(folder: Path, mentions: Sequence[LabelledMention]) -> _Read:
+def _read(folder: Path, full: Path, mentions: Sequence[LabelledMention]) -> _Read:
+    """What a bundle reads, with the brands file of the full one, as a cascade does."""
     if is_cascade(folder):
         raise BundleError(f"bundle {folder} is itself a cascade; give one of its two bundles")
-    scorer = Scorer.load(folder)
+    scorer = Scorer.load(folder, brands=full / BRANDS)
     readings = list(scorer.read_all((mention.text, mention.target) for mention in mentions))
     return _Read(scorer.bundle, np.array([reading.probabilities for reading in readings]))

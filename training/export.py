@@ -107,12 +107,12 @@ def quantise(fp32: Path, path: Path, mentions: Sequence[Sequence[int]]) -> None:
 
     ``mentions`` are token ids of a few hundred mentions, to see activations on.
     """
-    # Its one warning asks for a shape inference that cannot see through fused operators.
-    logging.disable(logging.WARNING)
     model = smooth(onnx.load(str(fp32)), mentions)
     for node in model.graph.node:
         if node.op_type == "BiasGelu":
             node.op_type = "FastGelu"
+    # Its one warning asks for a shape inference that cannot see through fused operators.
+    logging.disable(logging.WARNING)
     try:
         quantize_dynamic(
             model,

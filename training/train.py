@@ -260,8 +260,8 @@ def _check_as_it_is(job: TrainJob, base: Kept | None) -> None:
     recipe = job.recipe
     if base is None:
         raise TrainingError("epochs = 0 trains nothing: give a --base that --keep-encoder kept, which has a head")
-    if job.teachers or recipe.pretraining_epochs:
-        raise TrainingError("epochs = 0 trains nothing: leave --teacher and pretraining_epochs out")
+    if job.teachers or recipe.pretraining_epochs or recipe.student is not None:
+        raise TrainingError("epochs = 0 trains nothing: leave --teacher, pretraining_epochs and [student] out")
     if recipe.max_tokens != base.max_tokens:
         raise TrainingError(
             f"epochs = 0: the base was trained to read {base.max_tokens} tokens; set max_tokens to that"

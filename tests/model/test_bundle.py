@@ -172,8 +172,8 @@ def test_a_manifest_that_is_no_manifest_is_refused(folder: Path, content: str) -
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (lambda manifest: manifest.update(format=2), f"format 2; this firstreply reads {FORMAT}"),
-        (lambda manifest: manifest.pop("format"), f"format None; this firstreply reads {FORMAT}"),
+        (lambda manifest: manifest.update(format=3), "format 3; this firstreply reads 1 and 2"),
+        (lambda manifest: manifest.pop("format"), "format None; this firstreply reads 1 and 2"),
         (lambda manifest: manifest.update(normaliser=99), "trained with normaliser 99, this firstreply has"),
         (lambda manifest: manifest.update(intents=list(reversed(INTENTS))), "has the intents"),
         (lambda manifest: manifest["files"].pop(MODEL), f"records no hash for {MODEL}"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,11 @@ from data.files import read_labelled
 from model.brands import Brands
 from model.encoding import Encoder
 from model.normalise import MASKS, normalise
-from model.scorer import Scorer
+from model.scorer import Scorer, session_inputs
 from tests.conftest import SAMPLE
 from training.base import BaseModelError, load_base
-from training.job import TrainJob
+from training.job import TrainingError, TrainJob
+from training.kept import restore_head
 from training.network import IntentNetwork, add_masks, target_id
 from training.recipe import RecipeError, load_recipe
 from training.student import Imitation, small_encoder, small_tokenizer
@@ -89,12 +91,27 @@ def test_a_student_s_bundle(tiny_base: Path, tiny_bundle: Path, tmp_path: Path) 
     job = TrainJob(train=(SAMPLE / "train.csv",), out=tmp_path / "fast", recipe=recipe, keep_encoder=True)
     assert train(job) == 0
     assert (tmp_path / "fast" / "model.onnx").stat().st_size < (tiny_bundle / "model.onnx").stat().st_size
-    reading = Scorer.load(tmp_path / "fast").read("my parcel is late @Bramblemart", "Bramblemart")
-    assert all(0 < chance < 1 for chance in reading.probabilities)
+    assert "A student of a fine-tuned" in (tmp_path / "fast" / "MODEL_CARD.md").read_text()
     assert json.loads((tmp_path / "fast" / "bundle.json").read_text())["recipe"]["student"]["width"] == 32
     encoder, tokenizer = load_base(str(tmp_path / "fast-encoder"))
     assert encoder.config.hidden_size == 32
     assert len(tokenizer) == encoder.config.vocab_size
+    network = IntentNetwork(encoder, target_id(tokenizer), 0.0).eval()
+    restore_head(network, tmp_path / "fast-encoder")
+    scorer = Scorer.load(tmp_path / "fast")
+    ids = scorer.session_inputs("my parcel is late @Bramblemart, please help", "Bramblemart")["input_ids"]
+    with torch.no_grad():
+        expected = network.logits(torch.tensor(ids), torch.ones(ids.shape, dtype=torch.long)).numpy()
+    (found,) = scorer.session.run(None, session_inputs(scorer.session, ids.tolist()))
+    assert abs(found - expected).max() < 0.05  # int8
+    again = replace(
+        job,
+        out=tmp_path / "mean",
+        recipe=load_recipe(None, base=str(tmp_path / "fast-encoder"), epochs=0, max_tokens=64),
+    )
+    assert train(replace(again, averaged=(tmp_path / "fast-encoder",))) == 0
+    with pytest.raises(TrainingError, match=r"leave --teacher, pretraining_epochs and \[student\] out"):
+        train(replace(again, recipe=again.recipe.model_copy(update={"student": recipe.student})))
 
 
 def test_a_width_that_heads_cannot_share() -> None:
