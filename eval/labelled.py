@@ -49,7 +49,7 @@ def read_labelled_files(paths: Iterable[Path], columns: Sequence[str] = ()) -> L
     """All mentions of the files; the first refused rows of each are said on stderr.
 
     ``columns`` are read besides, where a file has them. A mention without an id has its row's number for one, after the
-    name of the file where there are several.
+    path of the file where there are several.
 
     Raises:
         FileError: a file cannot be read at all, or holds no labelled mention.

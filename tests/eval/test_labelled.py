@@ -15,8 +15,9 @@ HEADER = f"text,{','.join(INTENTS)},shop\n"
 def test_mentions_of_several_files_keep_ids_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.csv").write_text(HEADER + "late again,0,0,1,0,0, North \nlovely,0,0,2,1,0,South\n")
     (tmp_path / "b.csv").write_text(HEADER + "how much is it,1,0,0,0,1,\n")
-    data = read_labelled_files([tmp_path / "a.csv", tmp_path / "b.csv"], ["shop", "region"])
-    assert [mention.id for mention in data.mentions] == ["a.csv:1", "b.csv:1"]
+    paths = [tmp_path / "a.csv", tmp_path / "b.csv"]
+    data = read_labelled_files(paths, ["shop", "region"])
+    assert [mention.id for mention in data.mentions] == [f"{path}:1" for path in paths]
     assert data.extra == {"shop": ["North", ""], "region": ["", ""]}
     assert [(file.mentions, len(file.refused)) for file in data.files] == [(1, 1), (1, 0)]
     assert data.any_refused
