@@ -165,8 +165,13 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
         "intents": list(INTENTS),
         "files": files,
     }
-    whole["sha256"] = canonical_hash(whole)
-    (folder / MANIFEST).write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    seal_manifest(folder, whole)
+
+
+def seal_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write a manifest that is whole but for its own hash, which ``read_manifest`` checks."""
+    sealed = {**manifest, "sha256": _canonical_hash(manifest)}
+    (folder / MANIFEST).write_text(json.dumps(sealed, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def file_hash(path: Path) -> str:
@@ -188,13 +193,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise BundleError(f"bundle {folder}: cannot read {MANIFEST}: {error.strerror}; is this a bundle?") from None
     except (ValueError, RecursionError):
         raise BundleError(f"bundle {folder}: {MANIFEST} is damaged (not JSON); get the bundle again") from None
-    if not isinstance(manifest, dict) or manifest.get("sha256") != canonical_hash(manifest):
+    if not isinstance(manifest, dict) or manifest.get("sha256") != _canonical_hash(manifest):
         raise BundleError(f"bundle {folder}: {MANIFEST} is damaged (its hash is not the recorded one); get it again")
     return manifest
 
 
-def canonical_hash(manifest: Mapping[str, Any]) -> str:
-    """Hash of a manifest but for its own hash, whatever the order of its keys."""
+def _canonical_hash(manifest: Mapping[str, Any]) -> str:
     body = {name: value for name, value in manifest.items() if name != "sha256"}
     canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()

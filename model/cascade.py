@@ -22,9 +22,9 @@ from model.bundle import (
     MANIFEST,
     Bundle,
     Interval,
-    canonical_hash,
     intervals_of,
     read_manifest,
+    seal_manifest,
 )
 from model.errors import BundleError
 from model.scorer import Reading, Scorer, in_order
@@ -46,6 +46,7 @@ class CascadeBundle:
     """Cut name → per intent the probabilities, ends included, that the fast bundle leaves to the full one."""
     figures: Mapping[str, Any]
     sha256: str
+    """Hash of the manifest, and through it of both bundles."""
 
     @classmethod
     def load(cls, folder: Path) -> CascadeBundle:
@@ -99,11 +100,6 @@ class Cascade:
         """The brands file in use, of both."""
         return self.full.brands
 
-    @property
-    def sha256(self) -> str:
-        """Hash of the cascade's manifest, and through it of both bundles."""
-        return self.cascade.sha256
-
     def at(self, cut: str) -> Cascade:
         """The same with the bands of another cut.
 
@@ -116,7 +112,7 @@ class Cascade:
     def read(self, text: str, brand: str | None) -> Reading:
         """What the fast bundle reads or, where one of its probabilities is in its band, the full one."""
         reading = self.fast.read(text, brand)
-        if any(low <= p <= high for p, (low, high) in zip(reading.probabilities, self.bands, strict=True)):
+        if reading.any_within(self.bands):
             return replace(self.full.read(text, brand), tier="full")
         return replace(reading, tier="fast")
 
@@ -147,7 +143,7 @@ def load_reader(folder: Path, *, brands: Path | None = None, cut: str = "balance
         return Scorer.load(folder, brands=brands).at(cut)
     cascade = CascadeBundle.load(folder)
     brands = brands or cascade.full.folder / BRANDS  # both read alike
-    fast, full = (Scorer.load(bundle.folder, brands=brands) for bundle in (cascade.fast, cascade.full))
+    fast, full = (Scorer.of(bundle, brands=brands) for bundle in (cascade.fast, cascade.full))
     return Cascade(cascade, fast, full, "balanced").at(cut)
 
 
@@ -174,10 +170,8 @@ def write_cascade(
     bundles = {
         tier: {"folder": _relative(part, folder), "sha256": Bundle.load(part).sha256} for tier, part in parts.items()
     }
-    manifest: dict[str, Any] = {"format": FORMAT, "kind": KIND, **described, "bundles": bundles, "bands": bands}
-    manifest["sha256"] = canonical_hash(manifest)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    seal_manifest(folder, {"format": FORMAT, "kind": KIND, **described, "bundles": bundles, "bands": bands})
 
 
 def _relative(part: Path, folder: Path) -> str:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from data.schema import INTENTS
 from model.brands import Brands
-from model.bundle import MODEL, Bundle, probability
+from model.bundle import MODEL, Bundle, Interval, probability
 from model.errors import BundleError
 from model.normalise import MASKS, Word, normalise
 
@@ -54,6 +54,10 @@ class Reading:
         """Whether each intent is asserted at a cut of the bundle."""
         return tuple(p >= t for p, t in zip(self.probabilities, self.bundle.cuts[cut], strict=True))
 
+    def any_within(self, intervals: Sequence[Interval]) -> bool:
+        """Whether the probability of any intent lies in its interval, ends included."""
+        return any(low <= p <= high for p, (low, high) in zip(self.probabilities, intervals, strict=True))
+
 
 class Scorer:
     """A loaded bundle. Thread-safe."""
@@ -74,18 +78,17 @@ class Scorer:
             BundleError: the bundle is missing, damaged or of another version.
             BrandsError: the brands file cannot be used.
         """
-        bundle = Bundle.load(folder)
+        return cls.of(Bundle.load(folder), brands=brands)
+
+    @classmethod
+    def of(cls, bundle: Bundle, *, brands: Path | None = None) -> Scorer:
+        """The same of a bundle whose files have been checked."""
         name = f"{bundle.name}@{bundle.version}"
         own = bundle.brands()
         if brands is None:
             return cls(bundle, own, name)
         other = Brands.load(brands)
         return cls(bundle, other, name if other.sha256 == own.sha256 else f"{name}+brands.{other.sha256[:8]}")
-
-    @property
-    def sha256(self) -> str:
-        """Hash of the bundle's manifest."""
-        return self.bundle.sha256
 
     def at(self, cut: str) -> Scorer:
         """Itself: a bundle reads the same at every cut.

@@ -32,7 +32,7 @@ class Triage:
         cascade = self.scorer.cascade if isinstance(self.scorer, Cascade) else None
         return {
             "model": self.name,
-            "sha256": self.scorer.sha256,
+            "sha256": (cascade or bundle).sha256,
             **({"tiers": {"fast": cascade.fast.sha256, "full": cascade.full.sha256}} if cascade else {}),
             "base_model": bundle.base_model,
             "max_tokens": bundle.max_tokens,
@@ -77,8 +77,7 @@ class Triage:
             result["truncated"] = True
         if reading.tier:
             result["tier"] = reading.tier
-        intervals = reading.bundle.intervals[self.cut]
-        if any(low <= p <= high for p, (low, high) in zip(reading.probabilities, intervals, strict=True)):
+        if reading.any_within(reading.bundle.intervals[self.cut]):
             result["uncertain"] = True
         if explain:
             result["why"] = self.scorer.explain(mention.text, brand, labels)

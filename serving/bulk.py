@@ -89,7 +89,7 @@ def _score(job: BulkJob, output: str, rejects: str) -> int:
     with ExitStack() as stack:
         writer = stack.enter_context(open_writer(output, _columns(job.explain, is_cascade(job.bundle))))
         rejected = stack.enter_context(_Rejects(output, rejects))
-        triage = Triage(load_reader(job.bundle, brands=job.brands, cut=job.cut), Policy.load(job.policy), job.cut)
+        triage = Triage(load_reader(job.bundle, brands=job.brands), Policy.load(job.policy), job.cut)
         progress = stack.enter_context(Progress(output))
         as_row = _result_row if output == "-" or Path(output).suffix.lower() == ".jsonl" else _flat_row
 

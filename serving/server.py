@@ -67,7 +67,7 @@ def serve(settings: ServeSettings) -> int:
         FirstreplyError: a file that cannot be used, or an ``AddressError``.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
-    reader = load_reader(settings.bundle, brands=settings.brands, cut=settings.cut)
+    reader = load_reader(settings.bundle, brands=settings.brands)
     triage = Triage(reader, Policy.load(settings.policy), settings.cut)
     listener = _listener(settings.host, settings.port)
     config = uvicorn.Config(
