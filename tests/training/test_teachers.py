@@ -47,7 +47,10 @@ def kept(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Int
     return network, folder
 
 
-def test_a_kept_encoder_reads_as_the_network_it_was(kept: tuple[IntentNetwork, Path]) -> None:
+def test_a_kept_encoder_reads_as_the_network_it_was(
+    kept: tuple[IntentNetwork, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.teachers.multiplies_bfloat16", lambda: False)
     network, folder = kept
     encoder = Encoder.load(folder / "tokenizer.json", 96)
 
@@ -61,7 +64,7 @@ def test_a_kept_encoder_reads_as_the_network_it_was(kept: tuple[IntentNetwork, P
 
     calibration = calibrate.fit(Sample.of(DEV, logits(DEV))).calibration
     expected = calibrate.probabilities(calibration, logits(MENTIONS))
-    assert np.allclose(Teacher.load(folder).read(MENTIONS, DEV, BRANDS), expected, atol=0.02)
+    assert np.allclose(Teacher.load(folder).read(MENTIONS, DEV, BRANDS), expected, atol=1e-4)
 
 
 def test_a_base_without_a_kept_head_begins_with_a_new_one(kept: tuple[IntentNetwork, Path], tiny_base: Path) -> None:
