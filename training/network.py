@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from data.schema import INTENTS
 from model.normalise import MASKS, OTHER, TARGET, URL
+
+if TYPE_CHECKING:
+    from training.student import Imitation
 
 _MASK_STARTS = {TARGET: "the company", OTHER: "someone else", URL: "link"}
 """Words whose mean embedding a mask begins with: training then starts from a meaning instead of from noise."""
@@ -28,7 +31,7 @@ class IntentNetwork(nn.Module):
         target_id: int,
         dropout: float,
         positive_weight: Tensor | None = None,
-        imitation: nn.Module | None = None,
+        imitation: Imitation | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -42,13 +45,13 @@ class IntentNetwork(nn.Module):
         self.register_buffer("positive_weight", weight, persistent=False)
         self.positive_weight: Tensor
         self.imitation = imitation
-        """In training adds to the loss how far the states, ids and mask are from what another encoder makes of them."""
+        """In training varies the batch, says what to add to the loss, and fills in unknown labels."""
 
     def logits(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Logits of shape (batch, intents) in float32, for ids and mask of shape (batch, tokens)."""
-        return self._read(input_ids, attention_mask)[0]
+        return self.read(input_ids, attention_mask)[0]
 
-    def _read(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+    def read(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
         """Logits, and the states of shape (batch, tokens, width)."""
         hidden: Tensor = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         pooled = torch.cat([_mean(hidden, attention_mask), _mean(hidden, input_ids == self.target_id)], dim=1)
@@ -58,13 +61,16 @@ class IntentNetwork(nn.Module):
         self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor | None = None, weight: Tensor | None = None
     ) -> dict[str, Any]:
         """What transformers' Trainer expects: ``logits`` and, with labels of shape (batch, intents), ``loss``."""
-        logits, hidden = self._read(input_ids, attention_mask)
         if labels is None:
-            return {"logits": logits}
-        loss = masked_loss(logits, labels, self.positive_weight, weight)
-        if self.training and self.imitation is not None:
-            loss = loss + self.imitation(hidden, input_ids, attention_mask)
-        return {"loss": loss, "logits": logits}
+            return {"logits": self.logits(input_ids, attention_mask)}
+        imitation = self.imitation if self.training else None
+        added: Tensor | float = 0.0
+        if imitation is not None:
+            input_ids, attention_mask, labels = imitation.spliced(input_ids, attention_mask, labels)
+        logits, hidden = self.read(input_ids, attention_mask)
+        if imitation is not None:
+            added, labels = imitation(hidden, input_ids, attention_mask, labels)
+        return {"loss": masked_loss(logits, labels, self.positive_weight, weight) + added, "logits": logits}
 
 
 def _mean(hidden: Tensor, chosen: Tensor) -> Tensor:

@@ -32,8 +32,13 @@ class Student(BaseModel):
     """Tokens that occur less often in the training mentions are read in smaller pieces."""
     states: Annotated[float, Field(ge=0)] = 1.0
     """Weight in the loss of how far its states are from the base's."""
+    spliced: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the mentions in whose place, each time, a new one stands: the start of one and the end of another, with
+    the base's probabilities. It needs a base that ``train --keep-encoder`` kept."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Inside the encoder, in training."""
+    begin: str = ""
+    """A student of the same base that ``train --keep-encoder`` kept, to train on from; shape and tokens are its own."""
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Self:

@@ -8,7 +8,7 @@ weights by output channel, so it pays to move the spread of the channels into th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -61,6 +61,13 @@ def smooth(model: onnx.ModelProto, mentions: Sequence[Sequence[int]]) -> onnx.Mo
         scale = np.maximum(largest[activation], _SMALLEST) ** share / rows ** (1 - share)
         scale = (scale / np.exp(np.log(scale).mean())).astype(np.float32)
         tensor.CopyFrom(numpy_helper.from_array(table * scale[:, None], tensor.name))
+        before = _columns_before(activation, made_by, weights, uses)
+        for columns in before:
+            values = numpy_helper.to_array(columns).copy()
+            values[..., -len(scale) :] /= scale
+            columns.CopyFrom(numpy_helper.from_array(values, columns.name))
+        if before:
+            continue
         divisor = f"{tensor.name}_smooth"
         graph.initializer.append(numpy_helper.from_array(1 / scale, divisor))
         output = f"{divisor}_output"
@@ -68,6 +75,32 @@ def smooth(model: onnx.ModelProto, mentions: Sequence[Sequence[int]]) -> onnx.Mo
         graph.node.insert(list(graph.node).index(node), division)
         node.input[0] = output
     return smoothed
+
+
+def _columns_before(
+    name: str,
+    made_by: Mapping[str, onnx.NodeProto],
+    weights: Mapping[str, onnx.TensorProto],
+    uses: Mapping[str, int],
+) -> list[onnx.TensorProto]:
+    """Weights and bias whose last columns can be divided in the activation's place, which then costs nothing.
+
+    A weighted sum of values (``Attention``, whose last third are the values) and a ReLU of a linear layer are divided
+    where the columns of that layer are. Empty where it is something else, or somebody else uses it.
+    """
+    made = made_by[name]
+    if uses[name] == 1 and made.op_type == "Relu":
+        name, made = made.input[0], made_by[made.input[0]]
+        product = made_by.get(next((given for given in made.input if given not in weights), ""))
+        bias = next((given for given in made.input if given in weights), "")
+        if made.op_type != "Add" or product is None or product.op_type != "MatMul" or uses[product.output[0]] != 1:
+            return []
+        used = [product.input[1], bias]
+    elif made.op_type == "Attention":
+        used = [made.input[1], made.input[2]]
+    else:
+        return []
+    return [weights[one] for one in used] if uses[name] == 1 and all(uses[one] == 1 for one in used) else []
 
 
 def _largest(

@@ -9,64 +9,138 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel, PreTrainedModel, PreTrainedTokenizerFast
 
-from training.base import BaseModelError
+from data.schema import INTENTS, LabelledMention
+from training import calibrate
+from training.base import BaseModelError, load_base
 from training.examples import padded
+from training.network import IntentNetwork
 from training.recipe import Student
+from training.sample import UNKNOWN, Sample
 
 _EMBEDDING_SPREAD = 0.05
 _SEEN_ON = 256
 """Mentions on which mean and spread of the base's states are taken."""
 
 
+@dataclass(frozen=True)
+class SmallTokens:
+    """A student's tokenizer, and the base's token for each of its own."""
+
+    tokenizer: PreTrainedTokenizerFast
+    base_ids: Tensor
+    """Shape (tokens of the student)."""
+
+
 class Imitation(nn.Module):
     """How far a student's states are from the base's, both standardised by channel; only this part is trained.
 
     Args:
-        base: the encoder to imitate; it is not trained.
-        base_ids: the base's token for each of the student's.
+        base: the network to imitate; it is not trained.
+        tokens: the student's and the base's.
         student: the recipe's.
+        width: of the student's states.
         mentions: token ids of the student, some hundred mentions.
     """
 
     def __init__(
-        self, base: PreTrainedModel, base_ids: Tensor, student: Student, mentions: Sequence[Sequence[int]]
+        self, base: IntentNetwork, tokens: SmallTokens, student: Student, width: int, mentions: Sequence[Sequence[int]]
     ) -> None:
         super().__init__()
         self._base = (base.eval().requires_grad_(False),)  # in a tuple it is no part: neither trained nor saved
-        self.share = student.states
-        width = base.config.hidden_size
-        self.projection = nn.Linear(student.width, width)
-        self.register_buffer("base_ids", base_ids, persistent=False)
+        self._student = student
+        self.projection = nn.Linear(width, base.encoder.config.hidden_size)
+        self.register_buffer("base_ids", tokens.base_ids, persistent=False)
         self.base_ids: Tensor
+        names = sorted(tokens.tokenizer.get_vocab().items(), key=lambda item: item[1])
+        self._within = [name.startswith("##") for name, _ in names]
+        self._padding = tokens.tokenizer.pad_token_id or 0
         batch = padded(mentions[:_SEEN_ON], 0)
-        with torch.no_grad():
-            states = self._read(batch["input_ids"], batch["attention_mask"])[batch["attention_mask"] == 1]
+        states = self._read(batch["input_ids"], batch["attention_mask"])[1][batch["attention_mask"] == 1]
         self.register_buffer("mean", states.mean(0), persistent=False)
         self.register_buffer("spread", states.std(0).clamp(min=1e-3), persistent=False)
         self.mean: Tensor
         self.spread: Tensor
+        self.register_buffer("scale", torch.ones(len(INTENTS)), persistent=False)
+        self.register_buffer("offset", torch.zeros(len(INTENTS)), persistent=False)
+        self.scale: Tensor
+        self.offset: Tensor
 
-    def forward(self, hidden: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Mean squared difference over tokens and channels, times the recipe's share.
+    def calibrate(self, dev: Sequence[LabelledMention], ids: Sequence[Sequence[int]]) -> None:
+        """Have the base's probabilities calibrated on ``dev``, of which ``ids`` are the student's tokens."""
+        rows = (padded([one], self._padding) for one in ids)
+        logits = torch.cat([self._read(row["input_ids"], row["attention_mask"])[0] for row in rows]).double().numpy()
+        calibration = calibrate.fit(Sample.of(dev, logits)).calibration
+        self.scale, self.offset = torch.tensor(calibration.scale).float(), torch.tensor(calibration.offset).float()
 
-        ``hidden`` has shape (batch, tokens, width), the others (batch, tokens).
+    def forward(
+        self, hidden: Tensor, input_ids: Tensor, attention_mask: Tensor, labels: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """What is added to the loss, and the labels, in unknown ones' place the base's probabilities.
+
+        ``hidden`` has shape (batch, tokens, width), ids and mask (batch, tokens), labels (batch, intents). Added is the
+        mean squared difference over tokens and channels, times the recipe's share.
         """
+        logits, states = self._read(input_ids, attention_mask)
         read = attention_mask == 1
-        with torch.no_grad():
-            wanted = (self._read(input_ids, attention_mask)[read].float() - self.mean) / self.spread
-        return self.share * nn.functional.mse_loss(self.projection(hidden[read]).float(), wanted)
+        wanted = (states[read].float() - self.mean) / self.spread
+        difference = nn.functional.mse_loss(self.projection(hidden[read]).float(), wanted)
+        guesses = torch.sigmoid(self.scale * logits + self.offset)
+        return self._student.states * difference, torch.where(labels >= 0, labels, guesses)
 
-    def _read(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    def spliced(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Ids, mask and labels with the recipe's share of the mentions spliced, their labels unknown.
+
+        The start of one mention and the end of another, cut between words a quarter to three quarters into each: nobody
+        wrote or labelled these, but the base says what they mean, and the student sees more than the mentions at hand.
+        """
+        chosen = torch.rand(len(labels)) < self._student.spliced
+        if not chosen.any():
+            return input_ids, attention_mask, labels
+        rows = [row[:length] for row, length in zip(input_ids.tolist(), attention_mask.sum(1).tolist(), strict=True)]
+        ends, places = torch.randperm(len(rows)).tolist(), torch.empty(len(rows), 2).uniform_(0.25, 0.75).tolist()
+        longest = max(map(len, rows))
+        mixed = list(rows)
+        for row in chosen.nonzero().flatten().tolist():
+            start, end = rows[row], rows[ends[row]]
+            ids = start[: self._cut(start, places[row][0])] + end[self._cut(end, places[row][1]) :]
+            # What is too long loses words of its middle, as long mentions do.
+            mixed[row] = ids[: longest - longest // 2] + ids[-(longest // 2) :] if len(ids) > longest else ids
+        batch = padded(mixed, self._padding)
+        unknown = labels.masked_fill(chosen.to(labels.device).unsqueeze(1), UNKNOWN)
+        return batch["input_ids"].to(input_ids.device), batch["attention_mask"].to(input_ids.device), unknown
+
+    def _cut(self, ids: Sequence[int], part: float) -> int:
+        place = max(1, round(len(ids) * part))
+        while place < len(ids) - 1 and self._within[ids[place]]:
+            place += 1
+        return min(place, len(ids) - 1)
+
+    def _read(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
         (base,) = self._base
         base.to(input_ids.device)
-        states: Tensor = base(input_ids=self.base_ids[input_ids], attention_mask=attention_mask).last_hidden_state
-        return states
+        with torch.no_grad():
+            return base.read(self.base_ids[input_ids], attention_mask)
+
+
+def kept_student(folder: str, base: PreTrainedTokenizerFast) -> tuple[PreTrainedModel, SmallTokens]:
+    """A student that was kept, and its tokens.
+
+    Raises:
+        BaseModelError: it cannot be read, or has tokens that the base lacks.
+    """
+    encoder, tokenizer = load_base(folder)
+    known = base.get_vocab()
+    tokens = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    if strange := next((token for token, _ in tokens if token not in known), None):
+        raise BaseModelError(f"student {folder}: its token {strange!r} is none of the base's; give its own base")
+    return encoder, SmallTokens(tokenizer, torch.tensor([known[token] for token, _ in tokens]))
 
 
 def small_encoder(base: PreTrainedModel, base_ids: Tensor, student: Student, max_tokens: int) -> PreTrainedModel:
@@ -97,10 +171,8 @@ def small_encoder(base: PreTrainedModel, base_ids: Tensor, student: Student, max
     return encoder
 
 
-def small_tokenizer(
-    tokenizer: PreTrainedTokenizerFast, mentions: Sequence[Sequence[int]], rarest: int
-) -> tuple[PreTrainedTokenizerFast, Tensor]:
-    """The tokenizer with the tokens alone that occur ``rarest`` times or more, and the old token of each new one.
+def small_tokenizer(tokenizer: PreTrainedTokenizerFast, mentions: Sequence[Sequence[int]], rarest: int) -> SmallTokens:
+    """The tokenizer with the tokens alone that occur ``rarest`` times or more.
 
     Special tokens and single characters stay: a word whose own piece went is read by smaller ones.
 
@@ -136,4 +208,4 @@ def small_tokenizer(
             made["post_processor"][end][1] = new[made["post_processor"][end][0]]
     named = {name: str(token) for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
     small = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(made)), **named)
-    return small, torch.tensor([old for _, old in kept])
+    return SmallTokens(small, torch.tensor([old for _, old in kept]))

@@ -38,7 +38,7 @@ from training.processes import is_main, main_first, process_count, say
 from training.recipe import Recipe
 from training.record import write_record
 from training.sample import labels_of
-from training.student import Imitation, small_encoder, small_tokenizer
+from training.student import Imitation, kept_student, small_encoder, small_tokenizer
 from training.teachers import Teacher, taught
 from training.tracking import check_tracker
 
@@ -80,11 +80,20 @@ def prepare(job: TrainJob, training: Mentions, dev: Mentions, run: Path) -> Prep
     check_base(recipe.base, encoder_network, recipe.max_tokens)
     add_masks(encoder_network, tokenizer)
     brands = Brands.load(job.brands or DEFAULT_BRANDS)
-    base, base_ids = encoder_network, None
-    if recipe.student is not None:
+    base, kept_head = IntentNetwork(encoder_network, target_id(tokenizer), recipe.dropout), None
+    if kept_record(Path(recipe.base)) is not None:
+        kept_head = Path(recipe.base)
+        restore_head(base, kept_head)
+    small = None
+    if recipe.student is not None and recipe.student.begin:
+        encoder_network, small = kept_student(recipe.student.begin, tokenizer)
+        kept_head = Path(recipe.student.begin)
+    elif recipe.student is not None:
         read = Encoder.of(Tokenizer.from_str(tokenizer.backend_tokenizer.to_str()), recipe.max_tokens)
-        tokenizer, base_ids = small_tokenizer(tokenizer, token_ids(training, read, brands), recipe.student.rarest)
-        encoder_network = small_encoder(base, base_ids, recipe.student, recipe.max_tokens)
+        small = small_tokenizer(tokenizer, token_ids(training, read, brands), recipe.student.rarest)
+        encoder_network = small_encoder(encoder_network, small.base_ids, recipe.student, recipe.max_tokens)
+        kept_head = None
+    tokenizer = small.tokenizer if small else tokenizer
     with main_first():
         if is_main():
             tokenizer.save_pretrained(run / "tokenizer")
@@ -110,11 +119,13 @@ def prepare(job: TrainJob, training: Mentions, dev: Mentions, run: Path) -> Prep
     weights = positive_weights(labels, recipe.positive_weight)
     set_seed(recipe.seed)  # the head begins the same where pre-training or what teachers said was found finished
     imitation = None
-    if recipe.student is not None and base_ids is not None and recipe.student.states:
-        imitation = Imitation(base, base_ids, recipe.student, ids)
+    if recipe.student is not None and small is not None and (recipe.student.states or recipe.student.spliced):
+        imitation = Imitation(base, small, recipe.student, encoder_network.config.hidden_size, ids)
+        if recipe.student.spliced:
+            imitation.calibrate(dev, inputs.dev["input_ids"])
     network = IntentNetwork(encoder_network, target_id(tokenizer), recipe.dropout, weights, imitation)
-    if recipe.student is None and kept_record(Path(recipe.base)) is not None:
-        restore_head(network, Path(recipe.base))
+    if kept_head is not None:
+        restore_head(network, kept_head)
     return Prepared(network, inputs, tokenizer)
 
 
@@ -132,9 +143,10 @@ def make_bundle(job: TrainJob, training: Mentions, dev: Mentions, check: Check |
     base = kept_record(Path(job.recipe.base))
     origin = base.base_model if base else job.recipe.base
     averaged = [_kept(folder, origin) for folder in job.averaged]
+    begun = _begun(job, base)
     if not job.recipe.epochs:
         _check_as_it_is(job, base)
-    _check_licences(job, base, teachers, averaged)
+    _check_licences(job, base, begun, teachers, averaged)
     for folder in job.compared:
         Bundle.load(folder)  # what cannot be read is said before hours of training
     with main_first():
@@ -150,7 +162,7 @@ def make_bundle(job: TrainJob, training: Mentions, dev: Mentions, check: Check |
         return {}
     if job.averaged:
         average(network, job.averaged)
-    before = [*averaged, *([base] if base else [])]
+    before = [*averaged, *([base] if base else []), *([begun] if begun else [])]
     corpora = merged(
         provenance(training) if recipe.epochs else (),
         *(made.data for made in before),
@@ -169,7 +181,7 @@ def make_bundle(job: TrainJob, training: Mentions, dev: Mentions, check: Check |
         )
         keep(network, prepared.tokenizer, job.beside("encoder"), record)
     say("exporting to ONNX, fusing, quantising")
-    export_fp32(network, run / "fp32.onnx")
+    export_fp32(network, run / "fp32.onnx", recipe.max_tokens)
     examples = prepared.inputs.train["input_ids"]
     quantise(run / "fp32.onnx", run / MODEL, examples[:: -(-len(examples) // _SEEN_ON)])
     seen = brand_keys(training)
@@ -255,6 +267,22 @@ def _kept(folder: Path, origin: str) -> Kept:
     return record
 
 
+def _begun(job: TrainJob, base: Kept | None) -> Kept | None:
+    """What is known of the student that is trained on, if one is."""
+    student = job.recipe.student
+    if student is None:
+        return None
+    if student.spliced and base is None:
+        raise TrainingError(
+            "[student] spliced: the base says what spliced mentions mean; give a --base that"
+            " --keep-encoder kept, which has a head"
+        )
+    begun = kept_record(Path(student.begin)) if student.begin else None
+    if student.begin and begun is None:
+        raise TrainingError(f"[student] begin {student.begin}: no {RECORD} there; give what --keep-encoder kept")
+    return begun
+
+
 def _check_as_it_is(job: TrainJob, base: Kept | None) -> None:
     """What epochs = 0 cannot do."""
     recipe = job.recipe
@@ -268,12 +296,15 @@ def _check_as_it_is(job: TrainJob, base: Kept | None) -> None:
         )
 
 
-def _check_licences(job: TrainJob, base: Kept | None, teachers: Sequence[Teacher], averaged: Sequence[Kept]) -> None:
+def _check_licences(
+    job: TrainJob, base: Kept | None, begun: Kept | None, teachers: Sequence[Teacher], averaged: Sequence[Kept]
+) -> None:
     made: list[tuple[str, Sequence[Mapping[str, Any]]]] = [
         (f"kept encoder {folder}", kept.data) for folder, kept in zip(job.averaged, averaged, strict=True)
     ]
     made += [(f"teacher {teacher.folder}", teacher.made.data) for teacher in teachers]
     made += [(f"base {job.recipe.base}", base.data)] if base else []
+    made += [(f"student {job.recipe.student.begin}", begun.data)] if begun and job.recipe.student else []
     for name, data in made:
         if job.permissive and (names := restricted(data)):
             raise TrainingError(

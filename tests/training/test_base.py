@@ -58,7 +58,7 @@ def test_onnx_gives_the_logits_of_torch(config: PreTrainedConfig, tiny_base: Pat
     check_base("it", encoder, 96)
     add_masks(encoder, tokenizer)
     network = IntentNetwork(encoder, target_id(tokenizer), dropout=0.1).eval()
-    export_fp32(network, tmp_path / "model.onnx")
+    export_fp32(network, tmp_path / "model.onnx", 64)
     ids = torch.randint(5, len(tokenizer), (3, 40))
     with torch.no_grad():
         expected = network.logits(ids, torch.ones_like(ids)).numpy()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from tokenizers import Tokenizer, models
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from data.files import read_labelled
 from model.brands import Brands
@@ -28,7 +28,7 @@ from training.train import train
 SHAPE = {"layers": 1, "width": 32, "heads": 2, "feed_forward": 48}
 
 
-def _read(base: Path) -> tuple[object, PreTrainedTokenizerFast, list[list[int]]]:
+def _read(base: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast, list[list[int]]]:
     encoder, tokenizer = load_base(str(base))
     add_masks(encoder, tokenizer)
     read = Encoder.of(Tokenizer.from_str(tokenizer.backend_tokenizer.to_str()), 64)
@@ -39,7 +39,8 @@ def _read(base: Path) -> tuple[object, PreTrainedTokenizerFast, list[list[int]]]
 
 def test_small_tokens_stand_for_the_base_s(tiny_base: Path) -> None:
     _, tokenizer, ids = _read(tiny_base)
-    small, base_ids = small_tokenizer(tokenizer, ids, rarest=1)
+    tokens = small_tokenizer(tokenizer, ids, rarest=1)
+    small, base_ids = tokens.tokenizer, tokens.base_ids
     assert len(small) == len(base_ids) < len(tokenizer)
     mentions, brands = read_labelled(SAMPLE / "train.csv"), Brands.load(SAMPLE / "brands.toml")
     read = Encoder.of(small.backend_tokenizer, 64)
@@ -47,7 +48,7 @@ def test_small_tokens_stand_for_the_base_s(tiny_base: Path) -> None:
         after = read.encode(normalise(mention.text, mention.target, brands).words)[0]
         assert base_ids[after].tolist() == before
     assert [small.convert_ids_to_tokens(target_id(small))] == [MASKS[0]]
-    fewer, _ = small_tokenizer(tokenizer, ids, rarest=20)
+    fewer = small_tokenizer(tokenizer, ids, rarest=20).tokenizer
     assert len(fewer) < len(small)
     assert fewer.unk_token_id not in fewer("refrigerator")["input_ids"]  # read letter by letter, if need be
 
@@ -63,13 +64,13 @@ def test_states_are_learnt_and_the_base_is_neither_trained_nor_saved(tiny_base: 
     base, tokenizer, ids = _read(tiny_base)
     recipe = load_recipe(None, student=SHAPE)
     assert recipe.student is not None
-    small, base_ids = small_tokenizer(tokenizer, ids, 1)
-    places = {int(old): new for new, old in enumerate(base_ids)}
+    tokens = small_tokenizer(tokenizer, ids, 1)
+    places = {int(old): new for new, old in enumerate(tokens.base_ids)}
     mentions = [[places[token] for token in one] for one in ids]
-    encoder = small_encoder(base, base_ids, recipe.student, 64)  # type: ignore[arg-type]
-    imitation = Imitation(base, base_ids, recipe.student, mentions)  # type: ignore[arg-type]
-    network = IntentNetwork(encoder, target_id(small), 0.0, None, imitation)
-    before = {name: weight.clone() for name, weight in base.state_dict().items()}  # type: ignore[attr-defined]
+    encoder = small_encoder(base, tokens.base_ids, recipe.student, 64)
+    imitation = Imitation(IntentNetwork(base, target_id(tokenizer), 0.0), tokens, recipe.student, 32, mentions)
+    network = IntentNetwork(encoder, target_id(tokens.tokenizer), 0.0, None, imitation)
+    before = {name: weight.clone() for name, weight in base.state_dict().items()}
     assert not any("_base" in name for name in network.state_dict())
     rows = torch.tensor([one[:8] for one in mentions if len(one) >= 8][:64])
     batch = {"input_ids": rows, "attention_mask": torch.ones_like(rows), "labels": torch.full((len(rows), 5), -1.0)}
@@ -82,7 +83,7 @@ def test_states_are_learnt_and_the_base_is_neither_trained_nor_saved(tiny_base: 
         optimiser.step()
         losses.append(loss.item())
     assert losses[-1] < 0.7 * losses[0]
-    assert all(torch.equal(weight, before[name]) for name, weight in base.state_dict().items())  # type: ignore[attr-defined]
+    assert all(torch.equal(weight, before[name]) for name, weight in base.state_dict().items())
     assert network.eval()(**batch)["loss"].item() == 0  # no label is known, and it is not training
 
 

@@ -44,7 +44,7 @@ def test_onnx_gives_the_logits_of_torch(tiny_base: Path, tmp_path: Path) -> None
     encoder, tokenizer = load_base(str(tiny_base))
     add_masks(encoder, tokenizer)
     network = IntentNetwork(encoder, target_id(tokenizer), dropout=0.1).eval()
-    export_fp32(network, tmp_path / "model.onnx")
+    export_fp32(network, tmp_path / "model.onnx", 64)
     session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
     for shape in ((1, 1), (1, 17), (3, 40)):
         ids = torch.randint(5, len(tokenizer), shape)
