@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from data.schema import MENTION_FIELDS, FirstreplyError, Mention, MentionError, mention_from_row
-from model.bundle import CUTS, DEFAULT_BUNDLE
+from model.bundle import CUTS, DEFAULT_BUNDLE, TIER_BUNDLES
 
 Handler = Callable[[argparse.Namespace], int]
 
@@ -58,6 +58,7 @@ def _serve(options: argparse.Namespace) -> int:
             brands=options.brands,
             policy=options.policy,
             cut=options.cut,
+            remember=options.remember,
             access_log=options.access_log,
         )
     )
@@ -76,6 +77,7 @@ def _score(options: argparse.Namespace) -> int:
             cut=options.cut,
             as_of=options.as_of or datetime.now(UTC),
             explain=options.explain,
+            remember=options.remember,
         )
     )
 
@@ -318,6 +320,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
     serve.add_argument("--port", type=_port, default=8080, help="port; 0 takes a free one (default %(default)s)")
     _reading_options(serve)
+    _remember(serve)
     serve.add_argument("--access-log", action="store_true", help="log one line a request (never the posts)")
 
     score = _command(commands, "score", _score, "score a file of mentions")
@@ -327,6 +330,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _reading_options(score)
     _as_of(score)
+    _remember(score)
     score.add_argument("--explain", action="store_true", help="add the words that each label rests on (slower)")
 
     train = _command(commands, "train", _train, "fine-tune an encoder on labelled mentions into a bundle", "train")
@@ -530,8 +534,27 @@ def _group(commands: Commands, name: str, what: str) -> Commands:
 
 
 def _bundle(parser: argparse.ArgumentParser) -> None:
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--bundle", type=Path, default=DEFAULT_BUNDLE, metavar="DIR", help="default: the full one that comes along"
+    )
+    which.add_argument(
+        "--tier",
+        dest="bundle",
+        type=_tier,
+        default=DEFAULT_BUNDLE,
+        metavar="|".join(TIER_BUNDLES),
+        help="another one that comes along: fast, or what it leaves open to full (cascade)",
+    )
+
+
+def _remember(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--bundle", type=Path, default=DEFAULT_BUNDLE, metavar="DIR", help="default: the bundle that comes along"
+        "--remember",
+        type=_number,
+        default=20_000,
+        metavar="N",
+        help="keep what was read in the last N mentions, for repeats (default %(default)s; 0: none)",
     )
 
 
@@ -567,6 +590,18 @@ def _time(value: str) -> datetime:
     except ValueError:
         raise argparse.ArgumentTypeError(f"{value!r} is not an ISO 8601 time") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _tier(value: str) -> Path:
+    if value not in TIER_BUNDLES:
+        raise argparse.ArgumentTypeError(f"{value!r} is none of {', '.join(TIER_BUNDLES)}")
+    return TIER_BUNDLES[value]
+
+
+def _number(value: str) -> int:
+    if not value.isdecimal():
+        raise argparse.ArgumentTypeError(f"{value!r} is not a number, 0 or more")
+    return int(value)
 
 
 def _port(value: str) -> int:

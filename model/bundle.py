@@ -28,6 +28,12 @@ NO_INTERVAL: Interval = (math.inf, -math.inf)
 """Holds no probability."""
 CUTS = ("balanced", "p70", "p80", "p90", "p95")
 DEFAULT_BUNDLE = Path(__file__).with_name("default")
+TIER_BUNDLES = {
+    "full": DEFAULT_BUNDLE,
+    "fast": DEFAULT_BUNDLE.with_name("fast"),
+    "cascade": DEFAULT_BUNDLE.with_name("cascade"),
+}
+"""Tier → the bundle that comes along."""
 MANIFEST, MODEL, TOKENIZER, BRANDS, CARD = "bundle.json", "model.onnx", "tokenizer.json", "brands.toml", "MODEL_CARD.md"
 
 

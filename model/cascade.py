@@ -27,7 +27,7 @@ from model.bundle import (
     seal_manifest,
 )
 from model.errors import BundleError
-from model.scorer import Reading, Scorer, in_order
+from model.scorer import Prepared, Reading, Scorer, in_order
 
 KIND = "cascade"
 TIERS = ("fast", "full")
@@ -111,9 +111,17 @@ class Cascade:
 
     def read(self, text: str, brand: str | None) -> Reading:
         """What the fast bundle reads or, where one of its probabilities is in its band, the full one."""
-        reading = self.fast.read(text, brand)
+        return self.read_prepared(self.prepare(text, brand))
+
+    def prepare(self, text: str, brand: str | None) -> Prepared:
+        """What the fast bundle will be given."""
+        return self.fast.prepare(text, brand)
+
+    def read_prepared(self, prepared: Prepared) -> Reading:
+        """The reading of what ``prepare`` made; both bundles read with one brands file, so text is normalised once."""
+        reading = self.fast.read_prepared(prepared)
         if reading.any_within(self.bands):
-            return replace(self.full.read(text, brand), tier="full")
+            return replace(self.full.read_prepared(self.full.prepare_words(prepared.normalised)), tier="full")
         return replace(reading, tier="fast")
 
     def read_all(self, pairs: Iterable[tuple[str, str | None]]) -> Iterator[Reading]:
@@ -132,18 +140,20 @@ Reader = Scorer | Cascade
 """Whatever reads mentions."""
 
 
-def load_reader(folder: Path, *, brands: Path | None = None, cut: str = "balanced") -> Reader:
+def load_reader(folder: Path, *, brands: Path | None = None, cut: str = "balanced", remember: int = 0) -> Reader:
     """Load a bundle or a cascade, with its own brands file or another, to be used at a cut.
+
+    ``remember`` is how many mentions each bundle remembers (``Scorer``).
 
     Raises:
         BundleError: it is missing, damaged or of another version, or has no such cut.
         BrandsError: the brands file cannot be used.
     """
     if not is_cascade(folder):
-        return Scorer.load(folder, brands=brands).at(cut)
+        return Scorer.load(folder, brands=brands, remember=remember).at(cut)
     cascade = CascadeBundle.load(folder)
     brands = brands or cascade.full.folder / BRANDS  # both read alike
-    fast, full = (Scorer.of(bundle, brands=brands) for bundle in (cascade.fast, cascade.full))
+    fast, full = (Scorer.of(bundle, brands=brands, remember=remember) for bundle in (cascade.fast, cascade.full))
     return Cascade(cascade, fast, full, "balanced").at(cut)
 
 

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,7 +24,7 @@ from data.schema import INTENTS
 from model.brands import Brands
 from model.bundle import MODEL, Bundle, Interval, probability
 from model.errors import BundleError
-from model.normalise import MASKS, Word, normalise
+from model.normalise import MASKS, NormalisedText, Word, normalise
 
 _SLOWER = ["SkipLayerNormFusion", "EmbedLayerNormFusion"]
 """Fusions that onnxruntime makes by itself and whose operators take longer than what they stand for."""
@@ -59,36 +60,55 @@ class Reading:
         return any(low <= p <= high for p, (low, high) in zip(self.probabilities, intervals, strict=True))
 
 
-class Scorer:
-    """A loaded bundle. Thread-safe."""
+@dataclass(frozen=True)
+class Prepared:
+    """A mention for one target brand as a bundle's model is given it."""
 
-    def __init__(self, bundle: Bundle, brands: Brands, name: str) -> None:
+    normalised: NormalisedText
+    ids: tuple[int, ...]
+    """Tokens, special ones included; at most as many as the bundle reads."""
+    truncated: bool
+
+
+class Scorer:
+    """A loaded bundle. Thread-safe.
+
+    Args:
+        bundle: its files.
+        brands: the brands file in use.
+        name: what results call the model: NAME@VERSION, with the brands file's hash where another one is in use.
+        remember: of how many mentions the reading is kept, the last ones asked for; 0 keeps none. What the normaliser
+            makes the same, such as a retweet by somebody else, is the same mention.
+    """
+
+    def __init__(self, bundle: Bundle, brands: Brands, name: str, remember: int = 0) -> None:
         self.bundle = bundle
         self.brands = brands
         self.name = name
-        """What results call the model: NAME@VERSION, with the brands file's hash where another one is in use."""
         self.encoder = bundle.encoder()
         self.session = _session(bundle)
+        self._logits = lru_cache(remember)(self._run) if remember else self._run
 
     @classmethod
-    def load(cls, folder: Path, *, brands: Path | None = None) -> Scorer:
+    def load(cls, folder: Path, *, brands: Path | None = None, remember: int = 0) -> Scorer:
         """Load a bundle, with its own brands file or another.
 
         Raises:
             BundleError: the bundle is missing, damaged or of another version.
             BrandsError: the brands file cannot be used.
         """
-        return cls.of(Bundle.load(folder), brands=brands)
+        return cls.of(Bundle.load(folder), brands=brands, remember=remember)
 
     @classmethod
-    def of(cls, bundle: Bundle, *, brands: Path | None = None) -> Scorer:
+    def of(cls, bundle: Bundle, *, brands: Path | None = None, remember: int = 0) -> Scorer:
         """The same of a bundle whose files have been checked."""
         name = f"{bundle.name}@{bundle.version}"
         own = bundle.brands()
         if brands is None:
-            return cls(bundle, own, name)
+            return cls(bundle, own, name, remember)
         other = Brands.load(brands)
-        return cls(bundle, other, name if other.sha256 == own.sha256 else f"{name}+brands.{other.sha256[:8]}")
+        name = name if other.sha256 == own.sha256 else f"{name}+brands.{other.sha256[:8]}"
+        return cls(bundle, other, name, remember)
 
     def at(self, cut: str) -> Scorer:
         """Itself: a bundle reads the same at every cut.
@@ -101,15 +121,27 @@ class Scorer:
 
     def read(self, text: str, brand: str | None) -> Reading:
         """Read ``text`` as a mention of ``brand`` (None: of the brand whose handle it names, if any)."""
-        normalised = normalise(text, brand, self.brands)
+        return self.read_prepared(self.prepare(text, brand))
+
+    def prepare(self, text: str, brand: str | None) -> Prepared:
+        """What the model will be given; the arguments are those of ``read``."""
+        return self.prepare_words(normalise(text, brand, self.brands))
+
+    def prepare_words(self, normalised: NormalisedText) -> Prepared:
+        """The same of a text that has been normalised with the same brands file."""
         ids, truncated = self.encoder.encode(normalised.words)
-        log_odds = self.bundle.calibration.log_odds(self._logits(ids))
+        return Prepared(normalised, tuple(ids), truncated)
+
+    def read_prepared(self, prepared: Prepared) -> Reading:
+        """Run the model; most of this is done outside the interpreter's lock."""
+        log_odds = self.bundle.calibration.log_odds(self._logits(prepared.ids))
+        target = prepared.normalised.target
         return Reading(
             probabilities=tuple(probability(value) for value in log_odds),
             logits=log_odds,
-            truncated=truncated,
-            target=normalised.target,
-            brand_key=self.brands.target(normalised.target).key if normalised.target else None,
+            truncated=prepared.truncated,
+            target=target,
+            brand_key=self.brands.target(target).key if target else None,
             bundle=self.bundle,
         )
 
@@ -127,7 +159,7 @@ class Scorer:
         down instead: those whose deletion raises its logit most, with a drop below 0.
         """
         words = normalise(text, brand, self.brands).words
-        whole = self._logits(self.encoder.encode(words)[0])
+        whole = self._run(self.encoder.encode(words)[0])
         limit = self.encoder.max_tokens
         parts = _parts(words)
         if len(parts) > 2 * limit:
@@ -139,14 +171,14 @@ class Scorer:
 
     def session_inputs(self, text: str, brand: str | None) -> dict[str, NDArray[np.int64]]:
         """What ``read`` gives the session for a mention; shapes are (1, tokens)."""
-        return session_inputs(self.session, [self.encoder.encode(normalise(text, brand, self.brands).words)[0]])
+        return session_inputs(self.session, [self.prepare(text, brand).ids])
 
-    def _logits(self, ids: Sequence[int]) -> tuple[float, ...]:
+    def _run(self, ids: Sequence[int]) -> tuple[float, ...]:
         (logits,) = self.session.run(None, session_inputs(self.session, [ids]))
         return tuple(float(value) for value in logits[0])
 
     def _drops(self, whole: tuple[float, ...], words: Sequence[Word], part: range) -> tuple[float, ...]:
-        rest = self._logits(self.encoder.encode([*words[: part.start], *words[part.stop :]])[0])
+        rest = self._run(self.encoder.encode([*words[: part.start], *words[part.stop :]])[0])
         return tuple(before - after for before, after in zip(whole, rest, strict=True))
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import compress
 from typing import Any
 
-from data.schema import INTENTS, Mention
+from data.schema import INTENTS, Mention, MentionError
 from model.bundle import NO_INTERVAL
 from model.cascade import Cascade, Reader
 from model.policy import Policy
+from model.scorer import Reading
 
 
 class Triage:
@@ -23,8 +25,34 @@ class Triage:
         self.name = scorer.name
 
     def answer(self, mention: Mention, *, as_of: datetime, explain: bool = False) -> list[dict[str, Any]]:
-        """One JSON-ready result object for each target brand (one without a target where none is given or found)."""
-        return [self._answer(mention, brand, as_of, explain) for brand in (mention.brand or (None,))]
+        """One JSON-ready result object for each target brand (one without a target where none is given or found).
+
+        Raises:
+            MentionError: the mention cannot be answered.
+        """
+        (answer,) = self.answer_all([mention], as_of=as_of, explain=explain)
+        if isinstance(answer, MentionError):
+            raise answer
+        return answer
+
+    def answer_all(
+        self, mentions: Sequence[Mention], *, as_of: datetime, explain: bool = False
+    ) -> list[list[dict[str, Any]] | MentionError]:
+        """The same of several, or why one cannot be answered; step by step, which keeps the processor's caches warm.
+
+        What is read in a mention does not depend on the others: the model runs once for each.
+        """
+        scorer = self.scorer
+        prepared = [[scorer.prepare(mention.text, brand) for brand in mention.brand or (None,)] for mention in mentions]
+        readings = [[scorer.read_prepared(one) for one in of_mention] for of_mention in prepared]
+        answers: list[list[dict[str, Any]] | MentionError] = []
+        for mention, of_mention in zip(mentions, readings, strict=True):
+            targets = zip(mention.brand or (None,), of_mention, strict=True)
+            try:
+                answers.append([self._answer(mention, brand, reading, as_of, explain) for brand, reading in targets])
+            except MentionError as reason:
+                answers.append(reason)
+        return answers
 
     def model_info(self) -> dict[str, Any]:
         """What ``GET /v1/model`` tells of the model, the cut and the policy in use."""
@@ -55,8 +83,9 @@ class Triage:
             "figures": {**bundle.figures, **({"cascade": cascade.figures} if cascade else {})},
         }
 
-    def _answer(self, mention: Mention, brand: str | None, as_of: datetime, explain: bool) -> dict[str, Any]:
-        reading = self.scorer.read(mention.text, brand)
+    def _answer(
+        self, mention: Mention, brand: str | None, reading: Reading, as_of: datetime, explain: bool
+    ) -> dict[str, Any]:
         probabilities = dict(zip(INTENTS, reading.probabilities, strict=True))
         labels = list(compress(INTENTS, reading.asserts(self.cut)))
         priority = self.policy.prioritise(mention, reading.brand_key, probabilities, labels, as_of)

@@ -6,9 +6,9 @@ bodies (``serving.contract``).
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,11 +17,10 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from data.schema import Mention
-from model.scorer import usable_cores
 from model.triage import Triage
 from serving.contract import (
     EXAMPLE_REQUEST,
@@ -31,6 +30,7 @@ from serving.contract import (
     openapi_document,
     problem_responses,
 )
+from serving.pipeline import Pipeline, PipelineError, QueueFullError
 from serving.problems import Problem, UnexpectedErrors, problem_response
 from serving.scoring import Scoring, checked
 
@@ -56,6 +56,8 @@ class Limits:
     """Mentions of a request, one with several target brands counted once for each; 422."""
     requests: int = 128
     """Scoring requests in flight at once; 429."""
+    tokens: int = 500_000
+    """Tokens that wait to be read, of all requests, each mention counted with the most that it can have; 429."""
 
 
 def create_app(triage: Triage, limits: Limits = Limits()) -> FastAPI:
@@ -72,21 +74,21 @@ def create_app(triage: Triage, limits: Limits = Limits()) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         nonlocal scoring
-        threads = usable_cores()
-        executor = ThreadPoolExecutor(threads, thread_name_prefix="score")
-        try:
-            warming = Scoring(triage, executor, threads)
-            examples = [checked(value, 1) for value in EXAMPLE_REQUEST["mentions"]] * 2 * threads
+        with Pipeline(limits.tokens) as pipeline:
+            warming = Scoring(triage, pipeline)
+            examples = [checked(value, 1) for value in EXAMPLE_REQUEST["mentions"]] * 2 * pipeline.threads
             await warming.answers(examples, datetime.now(UTC), explain=False)
             scoring = warming
-            yield
-        finally:
-            scoring = None
-            executor.shutdown(cancel_futures=True)
+            try:
+                yield
+            finally:
+                scoring = None
 
     def ready() -> Scoring:
         if scoring is None:
             raise Problem(503, "The server is starting or stopping; try again.", _RETRY)
+        if scoring.failed:
+            raise Problem(503, "A scoring thread has died; restart the server.")
         return scoring
 
     app = FastAPIOffline(
@@ -126,7 +128,7 @@ def create_app(triage: Triage, limits: Limits = Limits()) -> FastAPI:
             targets = sum(max(1, len(item.brand)) if isinstance(item, Mention) else 1 for item in items)
             if targets > limits.mentions:
                 raise Problem(422, f"{targets} mentions, one for each target brand; {_at_most(limits.mentions)}")
-            answers = await ready_scoring.answers(items, as_of, explain)
+            answers = await _unless_gone(request, ready_scoring.answers(items, as_of, explain))
         finally:
             in_flight -= 1
         return _json_response(f'{{"model":{name},"results":[{",".join(answers)}]}}')
@@ -193,6 +195,33 @@ async def _body(request: Request, limit: int) -> bytes:
             if len(body) > limit:
                 raise too_large
     return bytes(body)
+
+
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, list[str]]) -> list[str]:
+    """The result of the work, which is cancelled when the caller goes away.
+
+    Raises:
+        ClientDisconnect: it has gone.
+        Problem: 429, the queue is full; 503, there is nobody to do it.
+    """
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    except QueueFullError:
+        raise Problem(429, "As many mentions wait as this server takes; try again.", _RETRY) from None
+    except PipelineError as error:
+        raise Problem(503, f"Nothing was scored: {error}.", _RETRY) from None
+    finally:
+        working.cancel()
+        leaving.cancel()
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _envelope(body: bytes, limit: int) -> tuple[list[Any], bool]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,8 +21,8 @@ from data.files import BadRow, Row, Writer, file_errors, open_writer, read_rows
 from data.schema import INTENTS, FileError, Mention, MentionError, mention_from_row, unknown_columns
 from model.cascade import is_cascade, load_reader
 from model.policy import Policy
-from model.scorer import in_order
 from model.triage import Triage
+from serving.pipeline import Pipeline
 from serving.progress import Progress
 
 _COLUMNS_SAID = 20
@@ -49,6 +49,8 @@ class BulkJob:
     """The moment at which waiting times end; a mention without ``created_at`` is of this moment."""
     explain: bool = False
     """Also say which words moved each label."""
+    remember: int = 0
+    """Mentions whose reading is kept in memory, so that a repeat costs nothing (``model.scorer.Scorer``)."""
 
 
 @dataclass(frozen=True)
@@ -89,19 +91,19 @@ def _score(job: BulkJob, output: str, rejects: str) -> int:
     with ExitStack() as stack:
         writer = stack.enter_context(open_writer(output, _columns(job.explain, is_cascade(job.bundle))))
         rejected = stack.enter_context(_Rejects(output, rejects))
-        triage = Triage(load_reader(job.bundle, brands=job.brands), Policy.load(job.policy), job.cut)
+        triage = Triage(
+            load_reader(job.bundle, brands=job.brands, remember=job.remember), Policy.load(job.policy), job.cut
+        )
         progress = stack.enter_context(Progress(output))
         as_row = _result_row if output == "-" or Path(output).suffix.lower() == ".jsonl" else _flat_row
 
-        def answer(reading: _Reading) -> tuple[_Reading, list[dict[str, Any]] | MentionError]:
-            if isinstance(reading.mention, MentionError):
-                return reading, reading.mention
-            try:
-                return reading, triage.answer(reading.mention, as_of=job.as_of, explain=job.explain)
-            except MentionError as reason:
-                return reading, reason
+        def answer(readings: Sequence[_Reading]) -> list[tuple[_Reading, list[dict[str, Any]] | MentionError]]:
+            mentions = [reading.mention for reading in readings if isinstance(reading.mention, Mention)]
+            answers = iter(triage.answer_all(mentions, as_of=job.as_of, explain=job.explain))
+            return [(one, next(answers) if isinstance(one.mention, Mention) else one.mention) for one in readings]
 
-        for reading, results in in_order(answer, _readings(chain([] if first is None else [first], rows))):
+        pipeline = stack.enter_context(Pipeline(sys.maxsize))
+        for reading, results in pipeline.in_order(answer, _readings(chain([] if first is None else [first], rows))):
             if isinstance(results, MentionError):
                 rejected.write({"row": reading.number, "id": reading.identifier, "reason": str(results)})
                 progress.rejected()

@@ -22,9 +22,12 @@ PROBLEMS: dict[int, tuple[str, str]] = {
     413: ("Request body too large", "The body is larger than the server's limit; send fewer mentions at once."),
     415: ("Unsupported media type", "The body must be `application/json`, not compressed."),
     422: ("Malformed request", "The body is not JSON, or not an object with `mentions` in it; nothing was scored."),
-    429: ("Too many requests", "As many requests as the server takes are in flight; try again after `Retry-After`."),
+    429: (
+        "Too many requests",
+        "As many requests or mentions as the server takes are waiting; try again after `Retry-After`.",
+    ),
     500: ("Internal server error", "The server failed; nothing was scored."),
-    503: ("Not ready", "The server is starting or stopping; try again after `Retry-After`."),
+    503: ("Not ready", "The server is starting, stopping or unable to score; try again after `Retry-After`."),
 }
 """Status → title and what it means."""
 

@@ -1,24 +1,21 @@
-"""The mentions of one HTTP request, spread over threads: what is scored where, and in what order it is answered.
+"""The mentions of one HTTP request: what is scored, and the JSON text of the answers.
 
-Leaves out HTTP (``serving.app``) and what an answer holds (``model.triage``).
+Leaves out HTTP (``serving.app``), whose turn it is (``serving.pipeline``) and what an answer holds (``model.triage``).
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Executor
+from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from data.schema import Mention, MentionError, mention_from_json
 from model.triage import Triage
-
-CHUNK = 4
-"""Most mentions that a thread takes at once: enough to make the hand-over cheap, few enough that the one mention of
-another request does not wait long behind a thousand."""
+from serving.pipeline import Pipeline
 
 
 def checked(value: Any, position: int) -> Mention | dict[str, Any]:
@@ -49,56 +46,67 @@ def _usable_id(value: Any, default: str) -> str:
 
 
 class Scoring:
-    """Scores the mentions of requests on an executor's threads; used on one event loop.
+    """Scores the mentions of requests on a pipeline's threads; used on one event loop.
 
     Args:
         triage: thread-safe, and busy with computing outside the interpreter's lock.
-        executor: where the scoring runs.
-        threads: how many of its threads one request may use at a time.
+        pipeline: where the scoring runs.
     """
 
-    def __init__(self, triage: Triage, executor: Executor, threads: int) -> None:
+    def __init__(self, triage: Triage, pipeline: Pipeline) -> None:
         self._triage = triage
-        self._executor = executor
-        self._threads = threads
+        self._pipeline = pipeline
+
+    @property
+    def failed(self) -> bool:
+        """Whether nothing can be scored any more."""
+        return self._pipeline.failure is not None
 
     async def answers(self, items: Sequence[Mention | dict[str, Any]], as_of: datetime, explain: bool) -> list[str]:
         """The answer to each item as JSON text, in their order; a mention with several targets has several objects.
 
-        A request never has more chunks waiting than it has threads, so that requests take turns.
+        When this is cancelled, what no thread has begun is dropped.
+
+        Raises:
+            QueueFullError: more mentions wait than may; none of these was taken.
+            PipelineError: nobody can score.
         """
         loop = asyncio.get_running_loop()
-        size = max(1, min(CHUNK, -(-len(items) // self._threads)))
-        waiting = deque(range(0, len(items), size))
-        texts = [""] * len(waiting)
+        ended = loop.create_future()
 
-        async def lane() -> None:
-            try:
-                while waiting:
-                    start = waiting.popleft()
-                    chunk = items[start : start + size]
-                    texts[start // size] = await loop.run_in_executor(
-                        self._executor, self._chunk_json, chunk, as_of, explain
-                    )
-            except BaseException:
-                waiting.clear()  # the request fails as a whole: the other lanes need not go on
-                raise
+        def settle() -> None:
+            if not ended.done():
+                ended.set_result(None)
 
-        if len(waiting) == 1:
-            await lane()
-        else:
-            await asyncio.gather(*(lane() for _ in range(min(self._threads, len(waiting)))))
-        return texts
+        def end() -> None:
+            with suppress(RuntimeError):  # the loop is closed, and nobody waits any more
+                loop.call_soon_threadsafe(settle)
 
-    def _chunk_json(self, items: Sequence[Mention | dict[str, Any]], as_of: datetime, explain: bool) -> str:
-        objects: list[dict[str, Any]] = []
+        lane = self._pipeline.lane(partial(self._texts, as_of=as_of, explain=explain), end)
+        lane.add(items, [self._most_tokens(item) for item in items])
+        try:
+            await ended
+        except asyncio.CancelledError:
+            lane.cancel()
+            raise
+        if lane.failure is not None:
+            raise lane.failure
+        return lane.answers
+
+    def _most_tokens(self, item: Mention | dict[str, Any]) -> int:
+        """At most so many tokens will be read: a token is a character or more, and its target and ends are added."""
+        if isinstance(item, dict):
+            return 1
+        return min(len(item.text) + 3, self._triage.scorer.bundle.max_tokens) * max(1, len(item.brand))
+
+    def _texts(self, items: Sequence[Mention | dict[str, Any]], as_of: datetime, explain: bool) -> list[str]:
+        mentions = [item for item in items if isinstance(item, Mention)]
+        answers = iter(self._triage.answer_all(mentions, as_of=as_of, explain=explain))
+        texts = []
         for item in items:
-            if isinstance(item, dict):
-                objects.append(item)
-                continue
-            try:
-                objects += self._triage.answer(item, as_of=as_of, explain=explain)
-            except MentionError as reason:
-                objects.append(error_object(item.id, reason))
-        # Plain ASCII, so that half a surrogate pair in an id or a brand goes out as it came in.
-        return json.dumps(objects, allow_nan=False, separators=(",", ":"))[1:-1]
+            answer = next(answers) if isinstance(item, Mention) else [item]
+            if isinstance(item, Mention) and isinstance(answer, MentionError):
+                answer = [error_object(item.id, answer)]
+            # Plain ASCII, so that half a surrogate pair in an id or a brand goes out as it came in.
+            texts.append(json.dumps(answer, allow_nan=False, separators=(",", ":"))[1:-1])
+        return texts

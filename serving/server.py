@@ -49,6 +49,8 @@ class ServeSettings:
     """Policy file; the default one by default."""
     cut: str = "balanced"
     """Which of the bundle's cuts makes labels of probabilities."""
+    remember: int = 0
+    """Mentions whose reading is kept in memory, so that a repeat costs nothing (``model.scorer.Scorer``)."""
     access_log: bool = False
     """Log a line for each request (address, path and status; never what was posted)."""
     limits: Limits = field(default_factory=Limits)
@@ -67,7 +69,7 @@ def serve(settings: ServeSettings) -> int:
         FirstreplyError: a file that cannot be used, or an ``AddressError``.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
-    reader = load_reader(settings.bundle, brands=settings.brands)
+    reader = load_reader(settings.bundle, brands=settings.brands, remember=settings.remember)
     triage = Triage(reader, Policy.load(settings.policy), settings.cut)
     listener = _listener(settings.host, settings.port)
     config = uvicorn.Config(

@@ -44,6 +44,31 @@ def test_a_mention_is_read_the_same_alone_among_others_and_in_any_order(
         assert list(pool.map(lambda pair: scorer.read(*pair), pairs)) == alone
 
 
+def test_repeats_are_read_once_and_alike(scorer: Scorer, tiny_bundle: Path) -> None:
+    remembering, runs = Scorer.load(tiny_bundle, remember=2), 0
+    session = remembering.session
+
+    class Counting:
+        def __getattr__(self, name: str) -> object:
+            return getattr(session, name)
+
+        def run(self, *arguments: object) -> object:
+            nonlocal runs
+            runs += 1
+            return session.run(*arguments)
+
+    remembering.session = Counting()
+    assert Scorer.load(tiny_bundle, remember=0).read("a", None) == remembering.read("a", None)
+    # Somebody else's handle and address: the same words once they are masked.
+    texts = ["RT @ann @northtel is down https://a.example/1", "RT @bob @northtel is down https://b.example/2"]
+    first, again = (remembering.read(text, "northtel") for text in texts)
+    assert first == again == scorer.read(texts[0], "northtel")
+    assert runs == 2
+    for text in ("b", "c", "a"):  # only the last two are kept
+        assert remembering.read(text, None) == scorer.read(text, None)
+    assert runs == 5
+
+
 def test_a_bundle_loaded_again_reads_the_same(
     scorer: Scorer, tiny_bundle: Path, pairs: list[tuple[str, str | None]]
 ) -> None:

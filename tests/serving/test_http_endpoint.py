@@ -5,21 +5,26 @@ import json
 import random
 import socket
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
 import httpx
+import hypothesis
 import pytest
 from fastapi import FastAPI
+from hypothesis import strategies as st
 
-from data.schema import Mention
+from data.schema import Mention, MentionError
+from model.scorer import usable_cores
 from model.triage import Triage
 from serving.app import Limits, create_app
 from serving.contract import EXAMPLE_REQUEST, ModelInfo, Problem, ScoreResponse
 
 Serve = Callable[[FastAPI], httpx.Client]
+Answers = list[list[dict[str, Any]] | MentionError]
 
 TEXTS = [
     "Third outage this week. I am leaving @northtel for @skyfone.",
@@ -75,6 +80,20 @@ def test_probabilities_are_the_same_alone_in_a_batch_and_beside_others(client: h
         assert all(result["probabilities"] == alone[result["id"]]["probabilities"] for result in batch)
 
 
+@hypothesis.settings(max_examples=15, deadline=None)
+@hypothesis.given(data=st.data())
+def test_results_are_the_same_however_mentions_are_sent(client: httpx.Client, data: st.DataObject) -> None:
+    """In any order, in requests of any sizes, by any number of clients at once."""
+    alone = [scored(client, mentions(text))[0]["probabilities"] for text in TEXTS]
+    sent = data.draw(st.lists(st.integers(0, len(TEXTS) - 1), min_size=1, max_size=40), label="mentions")
+    cuts = sorted(data.draw(st.sets(st.integers(1, 40), max_size=6), label="requests end at"))
+    requests = [sent[start:end] for start, end in zip([0, *cuts], [*cuts, len(sent)], strict=True) if sent[start:end]]
+    with ThreadPoolExecutor(data.draw(st.integers(1, 8), label="clients")) as pool:
+        answers = list(pool.map(lambda places: scored(client, mentions(*(TEXTS[i] for i in places))), requests))
+    for places, results in zip(requests, answers, strict=True):
+        assert [result["probabilities"] for result in results] == [alone[place] for place in places]
+
+
 def test_each_target_brand_has_a_result(client: httpx.Client) -> None:
     results = scored(client, [{"text": TEXTS[0], "brand": ["northtel", "skyfone"]}, {"text": "ok"}])
     assert [(result["id"], result["brand"]) for result in results] == [
@@ -102,9 +121,9 @@ def test_as_of_is_the_moment_of_the_request(tiny_triage: Triage, serve: Serve) -
     moments = []
 
     class Recording(Triage):
-        def answer(self, mention: Mention, *, as_of: datetime, explain: bool = False) -> list[dict[str, Any]]:
-            moments.append(as_of)
-            return super().answer(mention, as_of=as_of, explain=explain)
+        def answer_all(self, mentions: Sequence[Mention], *, as_of: datetime, explain: bool = False) -> Answers:
+            moments.extend([as_of] * len(mentions))
+            return super().answer_all(mentions, as_of=as_of, explain=explain)
 
     client = serve(create_app(Recording(tiny_triage.scorer, tiny_triage.policy)))
     before = datetime.now(UTC)
@@ -282,11 +301,11 @@ def test_too_many_requests_in_flight_are_429(tiny_triage: Triage, serve: Serve) 
     entered, leave = threading.Event(), threading.Event()
 
     class Slow(Triage):
-        def answer(self, mention: Mention, *, as_of: datetime, explain: bool = False) -> list[dict[str, Any]]:
-            if mention.id == "slow":
+        def answer_all(self, mentions: Sequence[Mention], *, as_of: datetime, explain: bool = False) -> Answers:
+            if mentions[0].id == "slow":
                 entered.set()
                 leave.wait(10)
-            return super().answer(mention, as_of=as_of, explain=explain)
+            return super().answer_all(mentions, as_of=as_of, explain=explain)
 
     client = serve(create_app(Slow(tiny_triage.scorer, tiny_triage.policy), Limits(requests=1)))
     with ThreadPoolExecutor(1) as pool:
@@ -303,14 +322,81 @@ def test_too_many_requests_in_flight_are_429(tiny_triage: Triage, serve: Serve) 
     assert scored(client, mentions("ok"))
 
 
+class Held(Triage):
+    """Answers the mention "slow" when it is let, and keeps the ids of what it is asked."""
+
+    def __init__(self, triage: Triage) -> None:
+        super().__init__(triage.scorer, triage.policy)
+        self.asked: list[str] = []
+        self.entered, self.leave = threading.Semaphore(0), threading.Event()
+
+    def answer_all(self, mentions: Sequence[Mention], *, as_of: datetime, explain: bool = False) -> Answers:
+        """As its parent does, but held up."""
+        self.asked += [mention.id for mention in mentions]
+        if any(mention.id == "slow" for mention in mentions):
+            self.entered.release()
+            self.leave.wait(20)
+        return super().answer_all(mentions, as_of=as_of, explain=explain)
+
+
+def test_what_nobody_waits_for_any_more_is_not_scored(tiny_triage: Triage, serve: Serve) -> None:
+    held = Held(tiny_triage)
+    client = serve(create_app(held))
+    slow = usable_cores()
+    with ThreadPoolExecutor(slow) as pool:
+        waiting = [pool.submit(scored, client, [{"id": "slow", "text": "ok"}]) for _ in range(slow)]
+        for _ in waiting:
+            assert held.entered.acquire(timeout=10)
+        body = json.dumps({"mentions": [{"id": "left", "text": "ok"}] * 40}).encode()
+        with socket.create_connection((client.base_url.host, client.base_url.port or 0)) as leaving:
+            head = (
+                f"POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+            )
+            leaving.sendall(head.encode() + b"\r\n\r\n" + body)
+            time.sleep(0.3)
+        time.sleep(0.3)
+        held.leave.set()
+        for one in waiting:
+            one.result()
+    scored(client, [{"id": "last", "text": "ok"}])
+    assert "last" in held.asked
+    assert "left" not in held.asked
+
+
+def test_more_mentions_than_may_wait_are_429(tiny_triage: Triage, serve: Serve) -> None:
+    client = serve(create_app(tiny_triage, Limits(tokens=300)))
+    tenth = {"text": "x" * 27}  # at most 30 tokens
+    refused = client.post("/v1/score", json={"mentions": [tenth] * 11})
+    assert_problem(refused, 429, "As many mentions wait")
+    assert int(refused.headers["retry-after"]) > 0
+    assert len(scored(client, [tenth] * 10)) == 10
+    assert len(scored(client, [tenth] * 10)) == 10
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_scoring_thread_that_dies_is_told_and_nobody_waits(tiny_triage: Triage, serve: Serve) -> None:
+    class Dying(Triage):
+        def answer_all(self, mentions: Sequence[Mention], *, as_of: datetime, explain: bool = False) -> Answers:
+            if any(mention.text == "die" for mention in mentions):
+                raise SystemExit
+            return super().answer_all(mentions, as_of=as_of, explain=explain)
+
+    client = serve(create_app(Dying(tiny_triage.scorer, tiny_triage.policy)))
+    assert client.get("/readyz").status_code == 200
+    assert_problem(client.post("/v1/score", json={"mentions": mentions("die")}), 503, "a scoring thread has died")
+    assert_problem(client.get("/readyz"), 503, "restart the server")
+    assert_problem(client.post("/v1/score", json={"mentions": mentions("ok")}), 503, "restart the server")
+    assert client.get("/livez").status_code == 200
+
+
 def test_unforeseen_error_is_500_and_gives_nothing_away(
     tiny_triage: Triage, serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Failing(Triage):
-        def answer(self, mention: Mention, *, as_of: datetime, explain: bool = False) -> list[dict[str, Any]]:
-            if "secret" in mention.text:
-                raise RuntimeError(f"cannot read {mention.text}")
-            return super().answer(mention, as_of=as_of, explain=explain)
+        def answer_all(self, mentions: Sequence[Mention], *, as_of: datetime, explain: bool = False) -> Answers:
+            if any("secret" in mention.text for mention in mentions):
+                raise RuntimeError(f"cannot read {mentions[0].text}")
+            return super().answer_all(mentions, as_of=as_of, explain=explain)
 
     client = serve(create_app(Failing(tiny_triage.scorer, tiny_triage.policy)))
     response = client.post("/v1/score", json={"mentions": mentions("ok", *["my secret"] * 20)})

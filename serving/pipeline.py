@@ -1,0 +1,239 @@
+"""A fair queue in front of as many threads as there are cores: who waits, whose turn it is, and what a failure ends.
+
+Every thread does the whole work on a few mentions at a time. A thread for each step would keep others waiting for the
+interpreter's lock; here one computes outside of it while another has it. Leaves out what is done with a mention
+(``serving.scoring`` and ``serving.bulk`` say it).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self
+
+from model.scorer import usable_cores
+
+logger = logging.getLogger("firstreply")
+
+TURN = 4
+"""Most items that a thread takes at once: enough to make the hand-over cheap, few enough that the one mention of
+another caller does not wait long behind a thousand."""
+_UNDER_WAY = 32
+"""Items a thread that ``Pipeline.in_order`` has waiting or at work at most."""
+
+Work = Callable[[Sequence[Any]], Sequence[Any]]
+"""What is done with the items of a turn: an answer for each, in their order."""
+
+
+class PipelineError(Exception):
+    """The items cannot be worked on: a thread has died, or the pipeline is stopped."""
+
+
+class QueueFullError(Exception):
+    """As many tokens are waiting as may; nothing of the call was taken."""
+
+
+class Lane:
+    """One caller's items and, in the same order, their answers; made by ``Pipeline.lane``."""
+
+    def __init__(self, pipeline: Pipeline, work: Work, on_end: Callable[[], None]) -> None:
+        self.answers: list[Any] = []
+        self.failure: BaseException | None = None
+        """What ended the lane before its items were answered."""
+        self._pipeline = pipeline
+        self._work = work
+        self._on_end = on_end
+        self._waiting: deque[tuple[int, Any, int]] = deque()
+        self._open = 0
+        self._ended = False
+
+    def add(self, items: Sequence[Any], tokens: Sequence[int]) -> None:
+        """Queue all of the lane's items.
+
+        Args:
+            items: one or more.
+            tokens: what each counts for in the queue, 1 or more.
+
+        Raises:
+            QueueFullError: they would be more than the queue takes.
+            PipelineError: there is nobody to work on them.
+        """
+        self._pipeline._add(self, items, tokens)
+
+    def cancel(self) -> None:
+        """Drop what is not begun: nobody waits for it any more."""
+        self._pipeline._end(self, None)
+
+
+class Pipeline:
+    """Threads that work on the items of lanes, lane by lane in turn.
+
+    A thread that dies is not replaced: what was queued fails, and so does whatever comes later (``failure``).
+
+    Args:
+        most_tokens: that may wait, over all lanes.
+        threads: by default as many as there are cores.
+    """
+
+    def __init__(self, most_tokens: int, threads: int | None = None) -> None:
+        self.threads = threads or usable_cores()
+        self.failure: BaseException | None = None
+        """What a thread died of."""
+        self._most_tokens = most_tokens
+        self._tokens = 0
+        self._lanes: deque[Lane] = deque()
+        self._open: set[Lane] = set()
+        self._stopped = False
+        self._changed = threading.Condition()
+        self._workers = [
+            threading.Thread(target=self._run, name=f"score-{number}", daemon=True) for number in range(self.threads)
+        ]
+        for worker in self._workers:
+            worker.start()
+
+    def lane(self, work: Work, on_end: Callable[[], None] = lambda: None) -> Lane:
+        """A place in the queue.
+
+        Args:
+            work: called on some thread with the items of a turn; what it raises fails the lane and no other.
+            on_end: called on some thread once all items are answered, or the lane has failed; not when cancelled.
+        """
+        return Lane(self, work, on_end)
+
+    def in_order(self, work: Work, items: Iterable[Any]) -> Iterator[Any]:
+        """Answers to any number of items in their order, a bounded number of them under way.
+
+        Raises:
+            PipelineError: a thread has died.
+        """
+        most = _UNDER_WAY * self.threads
+        under_way: deque[Any] = deque()
+        ended = threading.Semaphore(0)
+
+        def answers_of(lane: Lane) -> Iterator[Any]:
+            while not lane._ended:
+                ended.acquire()
+            if lane.failure is not None:
+                raise lane.failure
+            yield from lane.answers
+
+        def turns() -> Iterator[list[Any]]:
+            turn: list[Any] = []
+            for item in items:
+                turn.append(item)
+                if len(turn) == TURN:
+                    yield turn
+                    turn = []
+            if turn:
+                yield turn
+
+        try:
+            for turn in turns():
+                lane = self.lane(work, ended.release)
+                lane.add(turn, [1] * len(turn))
+                under_way.append(lane)
+                if len(under_way) * TURN >= most:
+                    yield from answers_of(under_way.popleft())
+            while under_way:
+                yield from answers_of(under_way.popleft())
+        finally:
+            for lane in under_way:
+                lane.cancel()
+
+    def stop(self) -> None:
+        """End the threads once their turns are over; what still waits fails."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+        for worker in self._workers:
+            worker.join()
+        self._fail_all(PipelineError("the server is stopping"))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _add(self, lane: Lane, items: Sequence[Any], tokens: Sequence[int]) -> None:
+        with self._changed:
+            if self.failure is not None or self._stopped:
+                raise PipelineError("a scoring thread has died" if self.failure else "the server is stopping")
+            if self._tokens + sum(tokens) > self._most_tokens:
+                raise QueueFullError
+            self._tokens += sum(tokens)
+            lane.answers = [None] * len(items)
+            lane._open = len(items)
+            lane._waiting.extend(zip(range(len(items)), items, tokens, strict=True))
+            self._open.add(lane)
+            self._lanes.append(lane)
+            self._changed.notify(min(len(items), self.threads))
+
+    def _run(self) -> None:
+        try:
+            while (turn := self._next_turn()) is not None:
+                lane, places, items = turn
+                try:
+                    answers = lane._work(items)
+                except Exception as error:
+                    self._end(lane, error)
+                    continue
+                self._answered(lane, places, answers)
+        except BaseException as error:
+            # Not an error of one lane: this thread ends, and nobody must wait for it.
+            self.failure = error
+            logger.critical("a scoring thread died: %s; restart the server", type(error).__name__)
+            self._fail_all(PipelineError("a scoring thread has died"))
+
+    def _next_turn(self) -> tuple[Lane, list[int], list[Any]] | None:
+        with self._changed:
+            while not self._lanes and not self._stopped and self.failure is None:
+                self._changed.wait()
+            if self._stopped or self.failure is not None:
+                return None
+            lane = self._lanes.popleft()
+            # The last items are shared out, so that no thread has four while another has none.
+            size = TURN if self._lanes else min(TURN, -(-len(lane._waiting) // self.threads))
+            turn = [lane._waiting.popleft() for _ in range(min(size, len(lane._waiting)))]
+            self._tokens -= sum(tokens for _, _, tokens in turn)
+            if lane._waiting:
+                self._lanes.append(lane)
+            return lane, [place for place, _, _ in turn], [item for _, item, _ in turn]
+
+    def _answered(self, lane: Lane, places: Sequence[int], answers: Sequence[Any]) -> None:
+        for place, answer in zip(places, answers, strict=True):
+            lane.answers[place] = answer
+        with self._changed:
+            lane._open -= len(places)
+            whole = lane._open == 0 and not lane._ended
+            if whole:
+                lane._ended = True
+                self._open.discard(lane)
+        if whole:
+            lane._on_end()
+
+    def _end(self, lane: Lane, failure: BaseException | None) -> None:
+        with self._changed:
+            if lane._ended:
+                return
+            lane._ended, lane.failure = True, failure
+            self._tokens -= sum(tokens for _, _, tokens in lane._waiting)
+            lane._waiting.clear()
+            self._open.discard(lane)
+            with suppress(ValueError):
+                self._lanes.remove(lane)
+        if failure is not None:
+            lane._on_end()
+
+    def _fail_all(self, failure: BaseException) -> None:
+        with self._changed:
+            lanes = list(self._open)
+            self._changed.notify_all()
+        for lane in lanes:
+            self._end(lane, failure)
