@@ -30,7 +30,8 @@ from data.schema import MENTION_FIELDS, FirstreplyError, Mention
 from eval.peer import BATCH, Peer, load_peer
 from eval.progress import counted
 from eval.workload import real_length, resampled, sample_mentions
-from model.scorer import Scorer, usable_cores
+from model.pipeline import usable_cores
+from model.scorer import Scorer
 
 BLOCK = 25
 """Calls of one side before the other has its turn; the first block of each is warm-up."""

@@ -27,7 +27,8 @@ from model.bundle import (
     seal_manifest,
 )
 from model.errors import BundleError
-from model.scorer import Prepared, Reading, Scorer, in_order
+from model.pipeline import Pipeline
+from model.scorer import Prepared, Reading, Scorer
 
 KIND = "cascade"
 TIERS = ("fast", "full")
@@ -126,7 +127,8 @@ class Cascade:
 
     def read_all(self, pairs: Iterable[tuple[str, str | None]]) -> Iterator[Reading]:
         """Readings of (text, brand) pairs in their order, computed side by side on all cores."""
-        return in_order(lambda pair: self.read(*pair), pairs)
+        with Pipeline() as pipeline:
+            yield from pipeline.in_order(lambda turn: [self.read(*pair) for pair in turn], pairs)
 
     def explain(
         self, text: str, brand: str | None, intents: Sequence[str], *, against: bool = False

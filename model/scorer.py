@@ -6,15 +6,12 @@ does not depend on its neighbours. Sessions are single-threaded; many mentions r
 
 from __future__ import annotations
 
-import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -25,14 +22,12 @@ from model.brands import Brands
 from model.bundle import MODEL, Bundle, Interval, probability
 from model.errors import BundleError
 from model.normalise import MASKS, NormalisedText, Word, normalise
+from model.pipeline import Pipeline
 
 _SLOWER = ["SkipLayerNormFusion", "EmbedLayerNormFusion"]
 """Fusions that onnxruntime makes by itself and whose operators take longer than what they stand for."""
 _TOP_WORDS = 5
 """Words that ``explain`` names for an intent."""
-
-Item = TypeVar("Item")
-Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -147,7 +142,8 @@ class Scorer:
 
     def read_all(self, pairs: Iterable[tuple[str, str | None]]) -> Iterator[Reading]:
         """Readings of (text, brand) pairs in their order, computed side by side on all cores."""
-        return in_order(lambda pair: self.read(*pair), pairs)
+        with Pipeline() as pipeline:
+            yield from pipeline.in_order(lambda turn: [self.read(*pair) for pair in turn], pairs)
 
     def explain(
         self, text: str, brand: str | None, intents: Sequence[str], *, against: bool = False
@@ -180,24 +176,6 @@ class Scorer:
     def _drops(self, whole: tuple[float, ...], words: Sequence[Word], part: range) -> tuple[float, ...]:
         rest = self._run(self.encoder.encode([*words[: part.start], *words[part.stop :]])[0])
         return tuple(before - after for before, after in zip(whole, rest, strict=True))
-
-
-def usable_cores() -> int:
-    """CPU cores that this process may run on, at least 1: as many threads as are worth having."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def in_order(work: Callable[[Item], Answer], items: Iterable[Item]) -> Iterator[Answer]:
-    """``map`` over as many threads as there are cores, with results in order and a bounded number under way."""
-    threads = usable_cores()
-    with ThreadPoolExecutor(threads, thread_name_prefix="read") as pool:
-        waiting: deque[Future[Answer]] = deque()
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) >= 16 * threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
 
 
 def _session(bundle: Bundle) -> onnxruntime.InferenceSession:

@@ -47,12 +47,22 @@ class Triage:
         readings = [[scorer.read_prepared(one) for one in of_mention] for of_mention in prepared]
         answers: list[list[dict[str, Any]] | MentionError] = []
         for mention, of_mention in zip(mentions, readings, strict=True):
-            targets = zip(mention.brand or (None,), of_mention, strict=True)
             try:
-                answers.append([self._answer(mention, brand, reading, as_of, explain) for brand, reading in targets])
+                answers.append(self.answer_read(mention, of_mention, as_of=as_of, explain=explain))
             except MentionError as reason:
                 answers.append(reason)
         return answers
+
+    def answer_read(
+        self, mention: Mention, readings: Sequence[Reading], *, as_of: datetime, explain: bool = False
+    ) -> list[dict[str, Any]]:
+        """The result objects of what was read for each target brand, in their order.
+
+        Raises:
+            MentionError: the mention cannot be answered.
+        """
+        targets = zip(mention.brand or (None,), readings, strict=True)
+        return [self._answer(mention, brand, reading, as_of, explain) for brand, reading in targets]
 
     def model_info(self) -> dict[str, Any]:
         """What ``GET /v1/model`` tells of the model, the cut and the policy in use."""

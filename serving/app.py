@@ -21,6 +21,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from data.schema import Mention
+from model.pipeline import Pipeline, PipelineError, QueueFullError
 from model.triage import Triage
 from serving.contract import (
     EXAMPLE_REQUEST,
@@ -30,7 +31,6 @@ from serving.contract import (
     openapi_document,
     problem_responses,
 )
-from serving.pipeline import Pipeline, PipelineError, QueueFullError
 from serving.problems import Problem, UnexpectedErrors, problem_response
 from serving.scoring import Scoring, checked
 

@@ -20,9 +20,9 @@ from typing import Any, Self
 from data.files import BadRow, Row, Writer, file_errors, open_writer, read_rows
 from data.schema import INTENTS, FileError, Mention, MentionError, mention_from_row, unknown_columns
 from model.cascade import is_cascade, load_reader
+from model.pipeline import Pipeline
 from model.policy import Policy
 from model.triage import Triage
-from serving.pipeline import Pipeline
 from serving.progress import Progress
 
 _COLUMNS_SAID = 20
@@ -102,7 +102,7 @@ def _score(job: BulkJob, output: str, rejects: str) -> int:
             answers = iter(triage.answer_all(mentions, as_of=job.as_of, explain=job.explain))
             return [(one, next(answers) if isinstance(one.mention, Mention) else one.mention) for one in readings]
 
-        pipeline = stack.enter_context(Pipeline(sys.maxsize))
+        pipeline = stack.enter_context(Pipeline())
         for reading, results in pipeline.in_order(answer, _readings(chain([] if first is None else [first], rows))):
             if isinstance(results, MentionError):
                 rejected.write({"row": reading.number, "id": reading.identifier, "reason": str(results)})

@@ -1,6 +1,6 @@
 """The mentions of one HTTP request: what is scored, and the JSON text of the answers.
 
-Leaves out HTTP (``serving.app``), whose turn it is (``serving.pipeline``) and what an answer holds (``model.triage``).
+Leaves out HTTP (``serving.app``), whose turn it is (``model.pipeline``) and what an answer holds (``model.triage``).
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from functools import partial
 from typing import Any
 
 from data.schema import Mention, MentionError, mention_from_json
+from model.pipeline import Pipeline
 from model.triage import Triage
-from serving.pipeline import Pipeline
 
 
 def checked(value: Any, position: int) -> Mention | dict[str, Any]:

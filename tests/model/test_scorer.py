@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from data.schema import INTENTS
 from model.bundle import DEFAULT_BUNDLE, MODEL, TOKENIZER, probability, write_manifest
 from model.errors import BrandsError, BundleError
 from model.normalise import NORMALISER_VERSION, Word, normalise
-from model.scorer import Reading, Scorer, in_order, session_inputs, usable_cores
+from model.scorer import Reading, Scorer, session_inputs
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 LONG = "I have been waiting for my parcel and nobody answers, " * 60
@@ -231,31 +230,6 @@ def test_deleting_the_three_top_words_lowers_the_logit_more_than_three_random_on
 
 
 # Side by side
-
-
-def test_results_come_in_order_while_only_some_are_under_way() -> None:
-    taken = 0
-
-    def numbers() -> Iterator[int]:
-        nonlocal taken
-        for number in range(1_000):
-            taken += 1
-            yield number
-
-    squares = in_order(lambda number: number * number, numbers())
-    assert next(squares) == 0
-    assert taken <= 16 * usable_cores() + 1
-    assert [0, *squares] == [number * number for number in range(1_000)]
-
-
-def test_an_error_comes_where_its_item_stood() -> None:
-    def invert(number: int) -> float:
-        return 1 / number
-
-    results = in_order(invert, [1, 2, 0, 4])
-    assert [next(results), next(results)] == [1.0, 0.5]
-    with pytest.raises(ZeroDivisionError):
-        next(results)
 
 
 def test_nothing_to_read_gives_nothing(scorer: Scorer) -> None:

@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from hypothesis import strategies as st
 
 from data.schema import Mention, MentionError
-from model.scorer import usable_cores
+from model.pipeline import usable_cores
 from model.triage import Triage
 from serving.app import Limits, create_app
 from serving.contract import EXAMPLE_REQUEST, ModelInfo, Problem, ScoreResponse

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from serving.pipeline import TURN, Lane, Pipeline, PipelineError, QueueFullError
+from model.pipeline import TURN, Lane, Pipeline, PipelineError, QueueFullError
 
 
 class Gate:

@@ -1,21 +1,20 @@
 """A fair queue in front of as many threads as there are cores: who waits, whose turn it is, and what a failure ends.
 
 Every thread does the whole work on a few mentions at a time. A thread for each step would keep others waiting for the
-interpreter's lock; here one computes outside of it while another has it. Leaves out what is done with a mention
-(``serving.scoring`` and ``serving.bulk`` say it).
+interpreter's lock; here one computes outside of it while another has it. Leaves out what is done with the items.
 """
 
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
-
-from model.scorer import usable_cores
 
 logger = logging.getLogger("firstreply")
 
@@ -27,6 +26,11 @@ _UNDER_WAY = 32
 
 Work = Callable[[Sequence[Any]], Sequence[Any]]
 """What is done with the items of a turn: an answer for each, in their order."""
+
+
+def usable_cores() -> int:
+    """CPU cores that this process may run on, at least 1: as many threads as are worth having."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class PipelineError(Exception):
@@ -75,11 +79,11 @@ class Pipeline:
     A thread that dies is not replaced: what was queued fails, and so does whatever comes later (``failure``).
 
     Args:
-        most_tokens: that may wait, over all lanes.
+        most_tokens: that may wait, over all lanes; by default any number.
         threads: by default as many as there are cores.
     """
 
-    def __init__(self, most_tokens: int, threads: int | None = None) -> None:
+    def __init__(self, most_tokens: int = sys.maxsize, threads: int | None = None) -> None:
         self.threads = threads or usable_cores()
         self.failure: BaseException | None = None
         """What a thread died of."""
