@@ -206,9 +206,13 @@ def _bench(options: argparse.Namespace) -> int:
             bundle=options.bundle,
             data=options.data,
             mentions=options.mentions,
-            requests=options.requests,
             base=options.base,
-            repeats=options.repeats,
+            turns=options.turns,
+            seconds=options.seconds,
+            peers=options.peers,
+            load=options.load,
+            rows=tuple(options.rows),
+            soak=options.soak,
         )
     )
 
@@ -454,9 +458,13 @@ def _parser() -> argparse.ArgumentParser:
     _bundle(bench)
     bench.add_argument("--data", type=Path, metavar="FILE", help="mentions (default: the sample, at real lengths)")
     bench.add_argument("--mentions", type=_count, default=10_000, help="mentions of the file (default %(default)s)")
-    bench.add_argument("--requests", type=_count, default=300, help="single mentions over HTTP (default %(default)s)")
-    bench.add_argument("--repeats", type=_count, default=3, help="turns of the bulk scorers (default %(default)s)")
-    bench.add_argument("--base", metavar="MODEL", help="encoder of the pipeline (default: the bundle's base model)")
+    bench.add_argument("--turns", type=_count, default=3, help="turns of what is compared (default %(default)s)")
+    bench.add_argument("--seconds", type=_positive, default=4.0, help="of each measure of a rate (default %(default)s)")
+    bench.add_argument("--peers", type=Path, metavar="DIR", help="also optimum and infinity-emb, installed in DIR")
+    bench.add_argument("--load", type=Path, metavar="SVG", help="also latency against offered load, drawn into a file")
+    bench.add_argument("--rows", type=_count, nargs="+", default=[], metavar="N", help="also files of so many mentions")
+    bench.add_argument("--soak", type=_positive, default=0.0, metavar="MINUTES", help="also memory under mixed load")
+    bench.add_argument("--base", metavar="MODEL", help="encoder of the peers (default: the bundle's base model)")
 
     data = _group(commands, "data", "build, describe and export labelled mentions")
     build = _command(data, "build", _data_build, "corpora and our labels into one labelled file", "train")
@@ -602,6 +610,16 @@ def _number(value: str) -> int:
     if not value.isdecimal():
         raise argparse.ArgumentTypeError(f"{value!r} is not a number, 0 or more")
     return int(value)
+
+
+def _positive(value: str) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{value!r} is not a number above 0")
+    return number
 
 
 def _port(value: str) -> int:

@@ -1,44 +1,61 @@
-"""How fast a bundle is on this machine: one mention over HTTP and a file of mentions, each beside its measure.
+"""How fast a bundle is on this machine: where the time of a mention goes, and every figure beside its measure.
 
-Leaves out accuracy (``eval.evaluate``) and the mentions (``eval.workload``). The two sides of a comparison take turns
-in one run, so that a busy machine slows both. The server and the bulk scorer are the real commands, in processes of
-their own.
+Leaves out accuracy (``eval.evaluate``), the mentions (``eval.workload``), the peers (``eval.peers``) and how the
+figures are told (``eval.speed``). What is compared takes turns in one run, so that a busy machine slows both. The
+server and the bulk scorer are the real commands, in processes of their own, and remember no mention.
 """
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import platform
-import socket
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from data.files import open_writer
 from data.schema import MENTION_FIELDS, FirstreplyError, Mention
-from eval.peer import BATCH, Peer, load_peer
+from eval import peers
+from eval.load import closed_loop, offered, request
+from eval.processes import Server, firstreply, free_port, run, served
 from eval.progress import counted
+from eval.speed import described, load_picture
+from eval.stages import LANES, bare, in_process, peak, products, stages
 from eval.workload import real_length, resampled, sample_mentions
+from model.bundle import MODEL
+from model.cascade import load_reader
 from model.pipeline import usable_cores
+from model.policy import Policy
 from model.scorer import Scorer
+from model.triage import Triage
 
-BLOCK = 25
-"""Calls of one side before the other has its turn; the first block of each is warm-up."""
 PEER_MENTIONS = 640
-"""Mentions that the pipeline reads per turn; its time for the whole file is extrapolated from them."""
-
-_START_SECONDS = 120.0
+"""Mentions that a pipeline reads per turn; its time for the whole file is extrapolated from them."""
+BATCHES = (1, 8, 64, 256)
+"""Mentions of a request."""
+CLIENTS = (1, 8, 32, 128)
+"""Clients at once that send one mention a request."""
+_SATURATING = (64, LANES)
+"""Mentions of a request and clients at once where as much as possible is to be scored."""
+_OFFERED = (0.2, 0.4, 0.6, 0.8, 0.9, 1.0, 1.2, 1.5)
+"""Shares of what 32 clients got that are offered."""
+_TEXTS = 2_000
+"""Mentions that requests are made of."""
+_COLD_STARTS = 5
+_SOAK_STEP = 10.0
+"""Seconds between two looks at the memory."""
+_BARE_START = (
+    "import sys, onnxruntime as o; s = o.SessionOptions(); s.intra_op_num_threads = 1;"
+    " o.InferenceSession(sys.argv[1], s, providers=['CPUExecutionProvider'])"
+)
 
 
 @dataclass(frozen=True)
@@ -50,12 +67,20 @@ class BenchJob:
     """Mentions to read, as long as they are; by default the bundled sample, brought to real lengths."""
     mentions: int = 10_000
     """Mentions of the file that is scored."""
-    requests: int = 300
-    """Single mentions sent over HTTP."""
     base: str | None = None
-    """Encoder of the transformers pipeline, a folder or a cached id; by default the bundle's base model."""
-    repeats: int = 3
-    """Turns of the bulk scorer and of the pipeline; their medians count."""
+    """Encoder of the peers, a folder or a cached id; by default the bundle's base model."""
+    turns: int = 3
+    """Turns of what is compared; medians count."""
+    seconds: float = 4.0
+    """Of each measure of a rate."""
+    peers: Path | None = None
+    """Folder of the environments of further peers; None leaves them out."""
+    load: Path | None = None
+    """SVG file for latency against offered load; None leaves that out."""
+    rows: tuple[int, ...] = ()
+    """Lengths of further files to score, to see how cost grows."""
+    soak: float = 0.0
+    """Minutes of mixed load in which the server's memory is watched."""
 
 
 def bench(job: BenchJob) -> int:
@@ -65,181 +90,227 @@ def bench(job: BenchJob) -> int:
         0.
 
     Raises:
-        FirstreplyError: no such bundle or file, or the server or the bulk scorer failed.
+        FirstreplyError: no such bundle or file, or the server, the bulk scorer or a peer failed.
     """
-    for name in ("mentions", "requests", "repeats"):
-        if getattr(job, name) < 1:
-            raise FirstreplyError(f"bench: {name} is {getattr(job, name)}; at least 1 is measured")
-    scorer = Scorer.load(job.bundle)
+    reader = load_reader(job.bundle)
+    bundle = reader.bundle
+    triage = Triage(reader, Policy.load(None))
     source = [] if job.data else sample_mentions()
 
     def mentions(count: int) -> list[Mention]:
         return resampled(job.data, count) if job.data else real_length(source, count)
 
-    machine = _machine()
-    latency = _latency(job, scorer, mentions(job.requests))
-    bulk = _bulk(job, scorer, mentions)
-    words = float(np.mean([len(mention.text.split()) for mention in mentions(job.mentions)]))
-    measured = {"model": scorer.name, "machine": machine, "mean_words": words, "http": latency, "bulk": bulk}
-    print(_described(measured))
+    measured: dict[str, Any] = {"model": triage.name, "machine": _machine()}
+    texts = mentions(_TEXTS)
+    measured["mean_words"] = float(np.mean([len(mention.text.split()) for mention in texts]))
+    measured["mean_tokens"] = float(np.mean([len(reader.prepare(m.text, m.brand[0]).ids) for m in texts if m.brand]))
+    _say("steps inside the process")
+    measured["milliseconds"] = stages(triage, texts)
+    measured["in_process"] = {
+        str(batch): in_process(triage, _bodies(texts, batch), batch, job.seconds)
+        for batch in counted(BATCHES, "in process, requests of mentions", len(BATCHES))
+    }
+    with tempfile.TemporaryDirectory(prefix="firstreply-bench-") as folder, ExitStack() as stack:
+        measured["cold_start"] = _cold_start(job, bundle.folder / MODEL)
+        server = stack.enter_context(_server(job.bundle))
+        measured["http"] = _http(server, texts, job.seconds)
+        measured |= _turns(job, triage, Path(folder), mentions, server)
+        if job.load is not None:
+            measured["offered"] = _offered_load(server, texts, measured["http"]["clients"]["32"], job.seconds)
+            job.load.write_text(load_picture(measured["offered"]), encoding="utf-8")
+        if job.soak:
+            measured["soak"] = _soak(server, texts, job.soak * 60)
+        measured["memory_mib"] = server.memory()
+        measured["rows"] = [_rows(job.bundle, Path(folder), mentions(count)) for count in job.rows]
+    print(described(measured))
     print(json.dumps(measured))
     return 0
 
 
-def _latency(job: BenchJob, scorer: Scorer, mentions: Sequence[Mention]) -> dict[str, Any]:
-    """One mention over HTTP on an idle server, and the encoder alone on the same tokens, by turns; milliseconds."""
-    bodies = [
-        json.dumps({"mentions": [mention.model_dump(mode="json", exclude_defaults=True)]}) for mention in mentions
-    ]
-    inputs = [scorer.session_inputs(mention.text, _target(mention)) for mention in mentions]
-    with _server(job.bundle) as port:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)  # sets TCP_NODELAY itself
-        sides: tuple[Callable[[int], Any], ...] = (
-            lambda row: _post(connection, bodies[row]),
-            lambda row: scorer.session.run(None, inputs[row]),
-        )
-        for side in sides:
-            for row in range(min(BLOCK, len(mentions))):
-                side(row)
-        took: list[list[float]] = [[], []]
-        blocks = range(0, len(mentions), BLOCK)
-        for start in counted(blocks, f"HTTP, blocks of {BLOCK} requests", len(blocks)):
-            for number, side in enumerate(sides):
-                for row in range(start, min(start + BLOCK, len(mentions))):
-                    began = time.perf_counter()
-                    side(row)
-                    took[number].append((time.perf_counter() - began) * 1000)
-        connection.close()
-    over_http, bare = (np.array(one) for one in took)
+def _http(server: Server, texts: Sequence[Mention], seconds: float) -> dict[str, Any]:
+    """Clients with one mention a request, and requests of many mentions; rates and latencies."""
+    by_clients: dict[str, Any] = {}
+    for clients in counted(CLIENTS, "HTTP, numbers of clients", len(CLIENTS)):
+        by_clients[str(clients)] = closed_loop(server.port, _requests(texts, 1), clients, seconds).described()
+    by_batch: dict[str, Any] = {}
+    for batch in counted(BATCHES[1:], "HTTP, sizes of requests", len(BATCHES) - 1):
+        before = server.cpu_seconds()
+        load = closed_loop(server.port, _requests(texts, batch), LANES, seconds)
+        cpu = (server.cpu_seconds() - before) / max(1, load.answered * batch) * 1000
+        by_batch[str(batch)] = {**load.described(batch), "cpu_seconds_per_1000": cpu}
+    return {"clients": by_clients, "batches": by_batch}
+
+
+def _turns(
+    job: BenchJob, triage: Triage, folder: Path, mentions: Callable[[int], list[Mention]], server: Server
+) -> dict[str, Any]:
+    """What is held against each other, side by side: all rates of every turn, their medians, and the ratios."""
+    texts, scorer = mentions(_TEXTS), triage.scorer
+    batch, clients = _SATURATING
+    source, target = folder / "mentions.jsonl", folder / "results.jsonl"
+    _write_mentions(source, mentions(job.mentions))
+
+    def http(to: Server, of: int, at_once: int, path: str = "/v1/score", body: Any = None) -> dict[str, Any]:
+        return closed_loop(to.port, _requests(texts, of, path, body), at_once, job.seconds).described(of)
+
+    sides: dict[str, Callable[[], float]] = {}
+    if isinstance(scorer, Scorer):
+        sides["bare_sessions"] = lambda: bare(scorer, texts, job.seconds)
+        sides["peak_gops"] = lambda: peak(1.0)
+    sides[f"in_process_{batch}"] = lambda: in_process(triage, _bodies(texts, batch), batch, job.seconds)
+    sides[f"http_{batch}"] = lambda: http(server, batch, clients)["mentions_per_second"]
+    sides["http_32_clients"] = lambda: http(server, 1, 32)["mentions_per_second"]
+    sides["http_one_client_p50_ms"] = lambda: http(server, 1, 1)["p50_ms"]
+    sides["bulk"] = lambda: job.mentions / _score(job.bundle, source, target, job.mentions)
+    skipped: dict[str, str] = {}
+    with ExitStack() as stack:
+        encoder = folder / "peer" / "encoder"
+        name = peers.save_encoder(job.base, scorer.bundle.base_model, encoder)
+        if name is None:
+            skipped["peers"] = f"no encoder {job.base or scorer.bundle.base_model} here; name a folder with --base"
+        else:
+            read = [mention.text for mention in mentions(min(PEER_MENTIONS, job.mentions))]
+            limit, cores = scorer.bundle.max_tokens, usable_cores()
+            kinds: dict[str, Path | str] = {peers.TRANSFORMERS: sys.executable}
+            if job.peers is not None:
+                kinds[peers.OPTIMUM] = peers.environment(job.peers, peers.OPTIMUM)
+            for kind, python in kinds.items():
+                _say(f"starting the pipeline of {kind}")
+                theirs = stack.enter_context(peers.pipeline(kind, python, encoder, read, limit, cores))
+                sides[kind] = lambda theirs=theirs: len(read) / theirs.seconds()  # type: ignore[misc]
+            if job.peers is not None:
+                _say("starting the server of infinity-emb")
+                python = peers.environment(job.peers, peers.INFINITY)
+                infinity = stack.enter_context(peers.infinity(python, encoder))
+
+                def ask(of: int, at_once: int) -> dict[str, Any]:
+                    return http(infinity, of, at_once, peers.INFINITY_PATH, peers.infinity_body)
+
+                sides["infinity_32_clients"] = lambda: ask(1, 32)["mentions_per_second"]
+                sides["infinity_one_client_p50_ms"] = lambda: ask(1, 1)["p50_ms"]
+                sides[f"infinity_{batch}"] = lambda: ask(batch, clients)["mentions_per_second"]
+            else:
+                skipped["optimum, infinity-emb"] = "give --peers DIR, a folder for their environments"
+        turns: dict[str, list[float]] = {side: [] for side in sides}
+        for turn in range(1, job.turns + 1):
+            for side, measure in sides.items():
+                _say(f"turn {turn} of {job.turns}: {side}")
+                turns[side].append(measure())
+        memory = {"infinity_mib": infinity.memory()} if "infinity_32_clients" in sides else {}
+    medians = {side: float(np.median(values)) for side, values in turns.items()}
+    if isinstance(scorer, Scorer):
+        gops = medians["bare_sessions"] * products(scorer) / 1000
+        medians["bare_gops"] = gops * float(np.mean([len(scorer.prepare(m.text, None).ids) for m in texts]))
     return {
-        "requests": len(mentions),
-        "median_ms": float(np.median(over_http)),
-        "p99_ms": float(np.quantile(over_http, 0.99)),
-        "bare_median_ms": float(np.median(bare)),
-        "bare_p99_ms": float(np.quantile(bare, 0.99)),
-        "ratio_of_medians": float(np.median(over_http) / np.median(bare)),
+        "encoder_of_peers": name,
+        "skipped": skipped,
+        "turns": turns,
+        "medians": medians | memory,
+        "ratios": _ratios(medians),
     }
 
 
-def _bulk(job: BenchJob, scorer: Scorer, mentions: Callable[[int], list[Mention]]) -> dict[str, Any]:
-    """``firstreply score`` on a file, and the pipeline on mentions of the same lengths, by turns; seconds."""
-    peer = load_peer(job.base, scorer.bundle.base_model, scorer.bundle.max_tokens, usable_cores())
-    texts = [mention.text for mention in mentions(min(PEER_MENTIONS, job.mentions))]
-    ours: list[float] = []
-    theirs: list[float] = []
-    with tempfile.TemporaryDirectory(prefix="firstreply-bench-") as folder:
-        source, target = Path(folder, "mentions.jsonl"), Path(folder, "results.jsonl")
-        _write_mentions(source, mentions(job.mentions))
-        for turn in range(1, job.repeats + 1):
-            print(f"bulk, turn {turn} of {job.repeats}: firstreply score", file=sys.stderr)
-            ours.append(_score(job.bundle, source, target, job.mentions))
-            if isinstance(peer, Peer):
-                print(f"bulk, turn {turn} of {job.repeats}: transformers pipeline", file=sys.stderr)
-                theirs.append(peer.seconds(texts))
-    seconds = float(np.median(ours))
-    bulk: dict[str, Any] = {
-        "mentions": job.mentions,
-        "seconds": seconds,
-        "turns_seconds": ours,
-        "mentions_per_second": job.mentions / seconds,
+def _ratios(medians: dict[str, float]) -> dict[str, float]:
+    """How often one side goes into another, where both were measured."""
+    batch = _SATURATING[0]
+    wanted = {
+        "bulk_to_transformers": ("bulk", peers.TRANSFORMERS),
+        "bulk_to_optimum": ("bulk", peers.OPTIMUM),
+        "bulk_to_bare": ("bulk", "bare_sessions"),
+        "in_process_to_bare": (f"in_process_{batch}", "bare_sessions"),
+        "bare_to_peak": ("bare_gops", "peak_gops"),
+        f"http_{batch}_to_in_process": (f"http_{batch}", f"in_process_{batch}"),
+        "http_32_clients_to_infinity": ("http_32_clients", "infinity_32_clients"),
+        f"http_{batch}_to_infinity": (f"http_{batch}", f"infinity_{batch}"),
+        "one_client_p50_to_infinity": ("http_one_client_p50_ms", "infinity_one_client_p50_ms"),
     }
-    if not isinstance(peer, Peer):
-        return {**bulk, "pipeline": None, "pipeline_skipped": peer}
-    extrapolated = float(np.median(theirs)) / len(texts) * job.mentions
-    pipeline = {
-        "encoder": peer.encoder,
-        "measured_on": len(texts),
-        "turns_seconds": theirs,
-        "seconds": extrapolated,
-        "mentions_per_second": job.mentions / extrapolated,
-        "speedup": extrapolated / seconds,
+    return {
+        name: medians[one] / medians[other]
+        for name, (one, other) in wanted.items()
+        if one in medians and medians.get(other)
     }
-    return {**bulk, "pipeline": pipeline}
 
 
-def _described(measured: dict[str, Any]) -> str:
-    machine, latency, bulk = measured["machine"], measured["http"], measured["bulk"]
-    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    busy = " (not idle: everything here is slower than it would be)" if machine["load_at_start"] > 1 else ""
-    lines = [
-        f"{measured['model']} on {machine['cpu']}, {machine['cores']} cores, {machine['system']}",
-        f"  {versions}; load average at the start {machine['load_at_start']:.2f}{busy}",
-        f"  mentions of {measured['mean_words']:.1f} words on average; no result is cached anywhere",
-        f"one mention over HTTP, {latency['requests']:,} requests one after another on one connection:",
-        f"  POST /v1/score    median {latency['median_ms']:.2f} ms, p99 {latency['p99_ms']:.2f} ms",
-        f"  the encoder alone median {latency['bare_median_ms']:.2f} ms, p99 {latency['bare_p99_ms']:.2f} ms",
-        f"  ratio of medians  {latency['ratio_of_medians']:.2f}",
-        f"a file of {bulk['mentions']:,} mentions, median of {len(bulk['turns_seconds'])} turns:",
-        f"  firstreply score  {bulk['seconds']:.1f} s, {bulk['mentions_per_second']:.0f} a second, start-up included",
-    ]
-    pipeline = bulk["pipeline"]
-    if pipeline is None:
-        return "\n".join([*lines, f"  the transformers pipeline was not measured: {bulk['pipeline_skipped']}"])
-    lines += [
-        f"  the pipeline      {pipeline['seconds']:.1f} s, {pipeline['mentions_per_second']:.0f} a second, start-up",
-        f"                    left out, extrapolated from {pipeline['measured_on']:,} mentions of the same lengths",
-        f"                    (transformers, float32, batches of {BATCH}, {machine['cores']} threads,",
-        f"                    random head, encoder {pipeline['encoder']})",
-        f"  firstreply is {pipeline['speedup']:.2f} times as fast",
-    ]
-    return "\n".join(lines)
+def _cold_start(job: BenchJob, model: Path) -> dict[str, float]:
+    """Seconds from nothing to the first scored mention, and to a loaded bare session; by turns, medians."""
+    line = json.dumps({"text": "Third outage this week. I am leaving @northtel for @skyfone.", "brand": "northtel"})
+    ours, theirs = [], []
+    for _ in counted(range(_COLD_STARTS), "cold starts", _COLD_STARTS):
+        ours.append(run(firstreply("score", "-", "--remember", 0, "--bundle", job.bundle), line + "\n").seconds)
+        theirs.append(run([sys.executable, "-c", _BARE_START, str(model)]).seconds)
+    first, session = float(np.median(ours)), float(np.median(theirs))
+    return {"seconds": first, "bare_session_seconds": session, "ratio": first / session}
+
+
+def _offered_load(
+    server: Server, texts: Sequence[Mention], most: dict[str, Any], seconds: float
+) -> list[dict[str, Any]]:
+    """Latency of single mentions that come at random, at shares of what 32 clients got."""
+    rows = []
+    for share in counted(_OFFERED, "offered loads", len(_OFFERED)):
+        rate = share * most["mentions_per_second"]
+        rows.append({"offered": rate, **offered(server.port, _requests(texts, 1), rate, seconds).described()})
+    return rows
+
+
+def _soak(server: Server, texts: Sequence[Mention], seconds: float) -> dict[str, float]:
+    """The server's memory under requests of mixed sizes: in the first tenth of the time, in the last, and the most."""
+    mixed = [one for batch in BATCHES for one in _requests(texts, batch)[: 256 // batch]]
+    seen = []
+    for _ in counted(range(max(10, round(seconds / _SOAK_STEP))), "soaking, steps", round(seconds / _SOAK_STEP)):
+        closed_loop(server.port, mixed, 8, min(_SOAK_STEP, seconds / 10))
+        seen.append(server.memory())
+    tenth = max(1, len(seen) // 10)
+    return {
+        "minutes": seconds / 60,
+        "first_mib": float(np.median(seen[:tenth])),
+        "last_mib": float(np.median(seen[-tenth:])),
+        "most_mib": max(seen),
+    }
+
+
+def _rows(bundle: Path, folder: Path, mentions: Sequence[Mention]) -> dict[str, float]:
+    """Seconds and memory of ``firstreply score`` on one more file."""
+    source, target = folder / "more.jsonl", folder / "more.results.jsonl"
+    _write_mentions(source, mentions)
+    _say(f"a file of {len(mentions):,} mentions")
+    ended = run(firstreply("score", source, "-o", target, "--remember", 0, "--bundle", bundle))
+    return {
+        "rows": len(mentions),
+        "seconds": ended.seconds,
+        "cpu_seconds": ended.cpu_seconds,
+        "peak_memory_mib": ended.peak_memory,
+    }
 
 
 @contextmanager
-def _server(bundle: Path) -> Iterator[int]:
-    """The endpoint in a process of its own, ready to answer; gives its port."""
-    port = _free_port()
-    command = [sys.executable, "-m", "firstreply", "serve", "--port", str(port), "--bundle", str(bundle)]
-    with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(command, stdout=said, stderr=said)
-        try:
-            _wait_until_ready(port, process, said)
-            yield port
-        finally:
-            process.terminate()
-            try:
-                process.wait(timeout=15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+def _server(bundle: Path) -> Iterator[Server]:
+    """The endpoint in a process of its own, ready to answer."""
+    port = free_port()
+    command = firstreply("serve", "--port", port, "--remember", 0, "--bundle", bundle)
+    with served(command, port, "/readyz") as server:
+        yield server
 
 
-def _wait_until_ready(port: int, process: subprocess.Popen[bytes], said: IO[str]) -> None:
-    until = time.monotonic() + _START_SECONDS
-    while time.monotonic() < until:
-        if process.poll() is not None:
-            raise FirstreplyError(f"firstreply serve ended with status {process.returncode}: {_last_line(said)}")
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-        try:
-            connection.request("GET", "/readyz")
-            if connection.getresponse().status == http.client.OK:
-                return
-        except OSError:
-            pass  # it does not listen yet
-        finally:
-            connection.close()
-        time.sleep(0.1)
-    raise FirstreplyError(f"firstreply serve was not ready after {_START_SECONDS:.0f} s: {_last_line(said)}")
+def _bodies(texts: Sequence[Mention], batch: int) -> list[bytes]:
+    """Bodies of requests of so many mentions each."""
+    values = [mention.model_dump(mode="json", exclude_defaults=True) for mention in texts]
+    starts = range(0, max(1, len(values) - batch + 1), batch)
+    return [json.dumps({"mentions": values[start : start + batch]}).encode() for start in starts]
 
 
-def _post(connection: http.client.HTTPConnection, body: str) -> None:
-    connection.request("POST", "/v1/score", body.encode(), {"Content-Type": "application/json"})
-    response = connection.getresponse()
-    answer = response.read()
-    if response.status != http.client.OK or b'"error"' in answer:
-        raise FirstreplyError(f"POST /v1/score answered {response.status}: {answer[:300].decode(errors='replace')}")
+def _requests(texts: Sequence[Mention], batch: int, path: str = "/v1/score", body: Any = None) -> list[bytes]:
+    """The same as they go over the wire; ``body`` makes another endpoint's of a list of texts."""
+    if body is None:
+        return [request(path, one) for one in _bodies(texts, batch)]
+    starts = range(0, max(1, len(texts) - batch + 1), batch)
+    return [request(path, body([one.text for one in texts[start : start + batch]])) for start in starts]
 
 
 def _score(bundle: Path, source: Path, target: Path, expected: int) -> float:
     """Seconds of one ``firstreply score`` from start to exit."""
     target.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "firstreply", "score", str(source), "-o", str(target), "--bundle", str(bundle)]
-    with tempfile.TemporaryFile("w+") as said:
-        began = time.perf_counter()
-        status = subprocess.run(command, stdout=said, stderr=said, check=False).returncode
-        took = time.perf_counter() - began
-        if status != 0:
-            raise FirstreplyError(f"firstreply score ended with status {status}: {_last_line(said)}")
+    took = run(firstreply("score", source, "-o", target, "--remember", 0, "--bundle", bundle)).seconds
     with target.open("rb") as results:
         lines = sum(1 for _ in results)
     if lines != expected:
@@ -248,26 +319,15 @@ def _score(bundle: Path, source: Path, target: Path, expected: int) -> float:
 
 
 def _write_mentions(path: Path, mentions: Sequence[Mention]) -> None:
-    with open_writer(path, MENTION_FIELDS) as writer:
+    with open_writer(str(path), MENTION_FIELDS) as writer:
         for mention in mentions:
             row = mention.model_dump(mode="json", exclude_none=True)
-            writer.write({**row, **row.pop("author")})
+            author = row.pop("author", {})
+            writer.write({**row, **author})
 
 
-def _target(mention: Mention) -> str | None:
-    return mention.brand[0] if mention.brand else None
-
-
-def _last_line(said: IO[str]) -> str:
-    said.seek(0)
-    lines = said.read().strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _say(what: str) -> None:
+    print(what, file=sys.stderr, flush=True)
 
 
 def _machine() -> dict[str, Any]:

@@ -108,6 +108,18 @@ def bars(
         return _svg(figure, name)
 
 
+def latencies(name: str, offered: Sequence[float], lines: Mapping[str, Sequence[float | None]]) -> str:
+    """Milliseconds, on a logarithmic scale, against mentions offered a second; None where nothing was answered."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _axes("mentions offered a second", "latency in ms", (6.6, 2.8))
+        axes.set_yscale("log")
+        for (line, values), colour in zip(lines.items(), _colours(len(lines)), strict=True):
+            there = [(x, y) for x, y in zip(offered, values, strict=True) if y is not None]
+            axes.plot([x for x, _ in there], [y for _, y in there], "o-", color=colour, markersize=3, label=line)
+        axes.legend(loc="upper left", frameon=False)
+        return _svg(figure, name)
+
+
 def _colours(count: int) -> Sequence[str]:
     """The last two stand out most."""
     return (FAINT, "#b79bd8", "#59a89c", MAIN, SECOND)[-count:]

@@ -54,6 +54,8 @@ class Lane:
         self._waiting: deque[tuple[int, Any, int]] = deque()
         self._open = 0
         self._ended = False
+        self._whole = threading.Lock()
+        self._whole.acquire()
 
     def add(self, items: Sequence[Any], tokens: Sequence[int]) -> None:
         """Queue all of the lane's items.
@@ -67,6 +69,14 @@ class Lane:
             PipelineError: there is nobody to work on them.
         """
         self._pipeline._add(self, items, tokens)
+
+    def result(self) -> list[Any]:
+        """The answers, once they are all there; what ended the lane before is raised."""
+        with self._whole:
+            pass
+        if self.failure is not None:
+            raise self.failure
+        return self.answers
 
     def cancel(self) -> None:
         """Drop what is not begun: nobody waits for it any more."""
@@ -115,15 +125,7 @@ class Pipeline:
             PipelineError: a thread has died.
         """
         most = _UNDER_WAY * self.threads
-        under_way: deque[Any] = deque()
-        ended = threading.Semaphore(0)
-
-        def answers_of(lane: Lane) -> Iterator[Any]:
-            while not lane._ended:
-                ended.acquire()
-            if lane.failure is not None:
-                raise lane.failure
-            yield from lane.answers
+        under_way: deque[Lane] = deque()
 
         def turns() -> Iterator[list[Any]]:
             turn: list[Any] = []
@@ -137,13 +139,13 @@ class Pipeline:
 
         try:
             for turn in turns():
-                lane = self.lane(work, ended.release)
+                lane = self.lane(work)
                 lane.add(turn, [1] * len(turn))
                 under_way.append(lane)
                 if len(under_way) * TURN >= most:
-                    yield from answers_of(under_way.popleft())
+                    yield from under_way.popleft().result()
             while under_way:
-                yield from answers_of(under_way.popleft())
+                yield from under_way.popleft().result()
         finally:
             for lane in under_way:
                 lane.cancel()
@@ -220,6 +222,7 @@ class Pipeline:
                 lane._ended = True
                 self._open.discard(lane)
         if whole:
+            lane._whole.release()
             lane._on_end()
 
     def _end(self, lane: Lane, failure: BaseException | None) -> None:
@@ -232,6 +235,7 @@ class Pipeline:
             self._open.discard(lane)
             with suppress(ValueError):
                 self._lanes.remove(lane)
+        lane._whole.release()
         if failure is not None:
             lane._on_end()
 
