@@ -23,11 +23,13 @@ from model.bundle import MODEL
 from model.normalise import normalise
 from model.pipeline import TURN, Pipeline, usable_cores
 from model.scorer import Scorer, session_inputs
-from model.triage import Triage
+from model.triage import Ready, Triage
 
 _PRODUCTS = frozenset({"MatMul", "MatMulInteger", "QAttention", "Attention", "Gemm", "DynamicQuantizeMatMul"})
 _PEAK = (512, 1024, 1024)
 """Rows, inner size and columns of the product that shows what the processor can do."""
+SLICE = 16
+"""Mentions that are queued together, as the endpoint does."""
 LANES = 4
 """Requests under way at once where as much as possible is to be scored."""
 
@@ -74,8 +76,8 @@ def in_process(triage: Triage, bodies: Sequence[bytes], batch: int, seconds: flo
     lanes = 1 if batch == 1 else LANES
     now = datetime.now(UTC)
 
-    def texts(items: Sequence[Mention]) -> list[str]:
-        return [json.dumps(one, separators=(",", ":")) for one in triage.answer_all(items, as_of=now)]
+    def texts(turn: Sequence[Ready]) -> list[str]:
+        return [json.dumps(one, separators=(",", ":")) for one in triage.answer_ready(turn, as_of=now)]
 
     answered, sent = 0, 0
     with Pipeline() as pipeline:
@@ -83,10 +85,11 @@ def in_process(triage: Triage, bodies: Sequence[bytes], batch: int, seconds: flo
         until = (began := time.perf_counter()) + seconds
         while time.perf_counter() < until:
             values = json.loads(bodies[sent % len(bodies)])["mentions"]
-            items = [mention_from_json(value, str(number)) for number, value in enumerate(values)]
             sent += 1
             lane = pipeline.lane(texts)
-            lane.add(items, [1] * len(items))
+            for start in range(0, batch, SLICE):
+                ready = [triage.prepare(mention_from_json(value, "1")) for value in values[start : start + SLICE]]
+                lane.add(ready, [one.tokens for one in ready], last=start + SLICE >= batch)
             under_way.append(lane)
             if len(under_way) == lanes:
                 ",".join(under_way.popleft().result())

@@ -1,7 +1,6 @@
 """A fair queue in front of as many threads as there are cores: who waits, whose turn it is, and what a failure ends.
 
-Every thread does the whole work on a few mentions at a time. A thread for each step would keep others waiting for the
-interpreter's lock; here one computes outside of it while another has it. Leaves out what is done with the items.
+What waits is counted in tokens, which is what it will cost. Leaves out what is done with the items.
 """
 
 from __future__ import annotations
@@ -53,22 +52,27 @@ class Lane:
         self._on_end = on_end
         self._waiting: deque[tuple[int, Any, int]] = deque()
         self._open = 0
+        self._closed = False
         self._ended = False
         self._whole = threading.Lock()
         self._whole.acquire()
 
-    def add(self, items: Sequence[Any], tokens: Sequence[int]) -> None:
-        """Queue all of the lane's items.
+    def add(self, items: Sequence[Any], tokens: Sequence[int], last: bool = False) -> bool:
+        """Queue more items.
 
         Args:
-            items: one or more.
+            items: some, or none.
             tokens: what each counts for in the queue, 1 or more.
+            last: no more will come.
+
+        Returns:
+            Whether the lane takes items: not once it has failed or was cancelled.
 
         Raises:
             QueueFullError: they would be more than the queue takes.
             PipelineError: there is nobody to work on them.
         """
-        self._pipeline._add(self, items, tokens)
+        return self._pipeline._add(self, items, tokens, last)
 
     def result(self) -> list[Any]:
         """The answers, once they are all there; what ended the lane before is raised."""
@@ -140,7 +144,7 @@ class Pipeline:
         try:
             for turn in turns():
                 lane = self.lane(work)
-                lane.add(turn, [1] * len(turn))
+                lane.add(turn, [1] * len(turn), last=True)
                 under_way.append(lane)
                 if len(under_way) * TURN >= most:
                     yield from under_way.popleft().result()
@@ -167,19 +171,26 @@ class Pipeline:
     ) -> None:
         self.stop()
 
-    def _add(self, lane: Lane, items: Sequence[Any], tokens: Sequence[int]) -> None:
+    def _add(self, lane: Lane, items: Sequence[Any], tokens: Sequence[int], last: bool) -> bool:
         with self._changed:
+            if lane._ended:
+                return False
             if self.failure is not None or self._stopped:
                 raise PipelineError("a scoring thread has died" if self.failure else "the server is stopping")
             if self._tokens + sum(tokens) > self._most_tokens:
                 raise QueueFullError
             self._tokens += sum(tokens)
-            lane.answers = [None] * len(items)
-            lane._open = len(items)
-            lane._waiting.extend(zip(range(len(items)), items, tokens, strict=True))
+            if items and not lane._waiting:
+                self._lanes.append(lane)
+            first = len(lane.answers)
+            lane.answers.extend([None] * len(items))
+            lane._waiting.extend(zip(range(first, first + len(items)), items, tokens, strict=True))
+            lane._open += len(items)
+            lane._closed = last
             self._open.add(lane)
-            self._lanes.append(lane)
             self._changed.notify(min(len(items), self.threads))
+        self._answered(lane, (), ())
+        return True
 
     def _run(self) -> None:
         try:
@@ -217,7 +228,7 @@ class Pipeline:
             lane.answers[place] = answer
         with self._changed:
             lane._open -= len(places)
-            whole = lane._open == 0 and not lane._ended
+            whole = lane._closed and lane._open == 0 and not lane._ended
             if whole:
                 lane._ended = True
                 self._open.discard(lane)

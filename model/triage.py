@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import compress
 from typing import Any
@@ -11,7 +12,20 @@ from data.schema import INTENTS, Mention, MentionError
 from model.bundle import NO_INTERVAL
 from model.cascade import Cascade, Reader
 from model.policy import Policy
-from model.scorer import Reading
+from model.scorer import Prepared, Reading
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A mention as the model will be given it, once for each target brand."""
+
+    mention: Mention
+    targets: tuple[Prepared, ...]
+
+    @property
+    def tokens(self) -> int:
+        """What will be read, 1 or more."""
+        return sum(len(target.ids) for target in self.targets)
 
 
 class Triage:
@@ -30,25 +44,29 @@ class Triage:
         Raises:
             MentionError: the mention cannot be answered.
         """
-        (answer,) = self.answer_all([mention], as_of=as_of, explain=explain)
+        (answer,) = self.answer_ready([self.prepare(mention)], as_of=as_of, explain=explain)
         if isinstance(answer, MentionError):
             raise answer
         return answer
 
-    def answer_all(
-        self, mentions: Sequence[Mention], *, as_of: datetime, explain: bool = False
-    ) -> list[list[dict[str, Any]] | MentionError]:
-        """The same of several, or why one cannot be answered; step by step, which keeps the processor's caches warm.
+    def prepare(self, mention: Mention) -> Ready:
+        """The first half of answering: text becomes tokens."""
+        targets = tuple(self.scorer.prepare(mention.text, brand) for brand in mention.brand or (None,))
+        return Ready(mention, targets)
 
-        What is read in a mention does not depend on the others: the model runs once for each.
+    def answer_ready(
+        self, turn: Sequence[Ready], *, as_of: datetime, explain: bool = False
+    ) -> list[list[dict[str, Any]] | MentionError]:
+        """The second half, of several: result objects, or why one cannot be answered.
+
+        What is read in a mention does not depend on the others: the model runs once for each. But it does so for all of
+        them first, which keeps the processor's caches warm.
         """
-        scorer = self.scorer
-        prepared = [[scorer.prepare(mention.text, brand) for brand in mention.brand or (None,)] for mention in mentions]
-        readings = [[scorer.read_prepared(one) for one in of_mention] for of_mention in prepared]
+        readings = [[self.scorer.read_prepared(target) for target in ready.targets] for ready in turn]
         answers: list[list[dict[str, Any]] | MentionError] = []
-        for mention, of_mention in zip(mentions, readings, strict=True):
+        for ready, of_mention in zip(turn, readings, strict=True):
             try:
-                answers.append(self.answer_read(mention, of_mention, as_of=as_of, explain=explain))
+                answers.append(self.answer_read(ready.mention, of_mention, as_of=as_of, explain=explain))
             except MentionError as reason:
                 answers.append(reason)
         return answers

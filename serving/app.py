@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -56,8 +57,8 @@ class Limits:
     """Mentions of a request, one with several target brands counted once for each; 422."""
     requests: int = 128
     """Scoring requests in flight at once; 429."""
-    tokens: int = 500_000
-    """Tokens that wait to be read, of all requests, each mention counted with the most that it can have; 429."""
+    tokens: int = 200_000
+    """Tokens that wait to be read, of all requests; 429."""
 
 
 def create_app(triage: Triage, limits: Limits = Limits()) -> FastAPI:
@@ -74,8 +75,8 @@ def create_app(triage: Triage, limits: Limits = Limits()) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         nonlocal scoring
-        with Pipeline(limits.tokens) as pipeline:
-            warming = Scoring(triage, pipeline)
+        with Pipeline(limits.tokens) as pipeline, ThreadPoolExecutor(pipeline.threads, "tokens") as executor:
+            warming = Scoring(triage, pipeline, executor)
             examples = [checked(value, 1) for value in EXAMPLE_REQUEST["mentions"]] * 2 * pipeline.threads
             await warming.answers(examples, datetime.now(UTC), explain=False)
             scoring = warming

@@ -22,7 +22,7 @@ from data.schema import INTENTS, FileError, Mention, MentionError, mention_from_
 from model.cascade import is_cascade, load_reader
 from model.pipeline import Pipeline
 from model.policy import Policy
-from model.triage import Triage
+from model.triage import Ready, Triage
 from serving.progress import Progress
 
 _COLUMNS_SAID = 20
@@ -51,6 +51,9 @@ class BulkJob:
     """Also say which words moved each label."""
     remember: int = 0
     """Mentions whose reading is kept in memory, so that a repeat costs nothing (``model.scorer.Scorer``)."""
+
+
+_Results = list[dict[str, Any]] | MentionError
 
 
 @dataclass(frozen=True)
@@ -97,13 +100,18 @@ def _score(job: BulkJob, output: str, rejects: str) -> int:
         progress = stack.enter_context(Progress(output))
         as_row = _result_row if output == "-" or Path(output).suffix.lower() == ".jsonl" else _flat_row
 
-        def answer(readings: Sequence[_Reading]) -> list[tuple[_Reading, list[dict[str, Any]] | MentionError]]:
-            mentions = [reading.mention for reading in readings if isinstance(reading.mention, Mention)]
-            answers = iter(triage.answer_all(mentions, as_of=job.as_of, explain=job.explain))
-            return [(one, next(answers) if isinstance(one.mention, Mention) else one.mention) for one in readings]
+        def prepared(readings: Iterator[_Reading]) -> Iterator[tuple[_Reading, Ready | MentionError]]:
+            for one in readings:
+                yield one, triage.prepare(one.mention) if isinstance(one.mention, Mention) else one.mention
+
+        def answer(turn: Sequence[tuple[_Reading, Ready | MentionError]]) -> list[tuple[_Reading, _Results]]:
+            ready = [what for _, what in turn if isinstance(what, Ready)]
+            answers = iter(triage.answer_ready(ready, as_of=job.as_of, explain=job.explain))
+            return [(one, next(answers) if isinstance(what, Ready) else what) for one, what in turn]
 
         pipeline = stack.enter_context(Pipeline())
-        for reading, results in pipeline.in_order(answer, _readings(chain([] if first is None else [first], rows))):
+        readings = _readings(chain([] if first is None else [first], rows))
+        for reading, results in pipeline.in_order(answer, prepared(readings)):
             if isinstance(results, MentionError):
                 rejected.write({"row": reading.number, "id": reading.identifier, "reason": str(results)})
                 progress.rejected()

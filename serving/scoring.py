@@ -8,14 +8,21 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 from data.schema import Mention, MentionError, mention_from_json
-from model.pipeline import Pipeline
-from model.triage import Triage
+from model.pipeline import Lane, Pipeline
+from model.triage import Ready, Triage
+
+_AT_ONCE = 1_500
+"""Characters of a request that become tokens on the event loop: some two milliseconds, less than handing them over and
+waiting for a thread would take on a busy server."""
+SLICE = 16
+"""Mentions of a request that are queued together."""
 
 
 def checked(value: Any, position: int) -> Mention | dict[str, Any]:
@@ -51,11 +58,13 @@ class Scoring:
     Args:
         triage: thread-safe, and busy with computing outside the interpreter's lock.
         pipeline: where the scoring runs.
+        executor: where the texts of large requests become tokens; those of small ones do so at once.
     """
 
-    def __init__(self, triage: Triage, pipeline: Pipeline) -> None:
+    def __init__(self, triage: Triage, pipeline: Pipeline, executor: Executor) -> None:
         self._triage = triage
         self._pipeline = pipeline
+        self._executor = executor
 
     @property
     def failed(self) -> bool:
@@ -83,30 +92,38 @@ class Scoring:
                 loop.call_soon_threadsafe(settle)
 
         lane = self._pipeline.lane(partial(self._texts, as_of=as_of, explain=explain), end)
-        lane.add(items, [self._most_tokens(item) for item in items])
         try:
+            if sum(len(item.text) for item in items if isinstance(item, Mention)) <= _AT_ONCE:
+                self._feed(lane, items)
+            else:
+                await loop.run_in_executor(self._executor, self._feed, lane, items)
             await ended
-        except asyncio.CancelledError:
+        except BaseException:
             lane.cancel()
             raise
         if lane.failure is not None:
             raise lane.failure
         return lane.answers
 
-    def _most_tokens(self, item: Mention | dict[str, Any]) -> int:
-        """At most so many tokens will be read: a token is a character or more, and its target and ends are added."""
-        if isinstance(item, dict):
-            return 1
-        return min(len(item.text) + 3, self._triage.scorer.bundle.max_tokens) * max(1, len(item.brand))
+    def _feed(self, lane: Lane, items: Sequence[Mention | dict[str, Any]]) -> None:
+        """Queue the items in slices: the first are read while the last become tokens."""
+        for start in range(0, len(items), SLICE):
+            ready = [
+                self._triage.prepare(one) if isinstance(one, Mention) else one for one in items[start : start + SLICE]
+            ]
+            tokens = [one.tokens if isinstance(one, Ready) else 1 for one in ready]
+            if not lane.add(ready, tokens, last=start + SLICE >= len(items)):
+                return
 
-    def _texts(self, items: Sequence[Mention | dict[str, Any]], as_of: datetime, explain: bool) -> list[str]:
-        mentions = [item for item in items if isinstance(item, Mention)]
-        answers = iter(self._triage.answer_all(mentions, as_of=as_of, explain=explain))
+    def _texts(self, turn: Sequence[Ready | dict[str, Any]], as_of: datetime, explain: bool) -> list[str]:
+        answers = iter(
+            self._triage.answer_ready([one for one in turn if isinstance(one, Ready)], as_of=as_of, explain=explain)
+        )
         texts = []
-        for item in items:
-            answer = next(answers) if isinstance(item, Mention) else [item]
-            if isinstance(item, Mention) and isinstance(answer, MentionError):
-                answer = [error_object(item.id, answer)]
+        for one in turn:
+            answer = next(answers) if isinstance(one, Ready) else [one]
+            if isinstance(one, Ready) and isinstance(answer, MentionError):
+                answer = [error_object(one.mention.id, answer)]
             # Plain ASCII, so that half a surrogate pair in an id or a brand goes out as it came in.
             texts.append(json.dumps(answer, allow_nan=False, separators=(",", ":"))[1:-1])
         return texts

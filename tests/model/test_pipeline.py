@@ -35,7 +35,7 @@ def one() -> Iterator[Pipeline]:
 def lane_of(pipeline: Pipeline, work: Any, items: Sequence[Any], tokens: int = 1) -> tuple[Lane, threading.Event]:
     ended = threading.Event()
     lane = pipeline.lane(work, ended.set)
-    lane.add(items, [tokens] * len(items))
+    lane.add(items, [tokens] * len(items), last=True)
     return lane, ended
 
 
@@ -79,6 +79,18 @@ def test_what_is_cancelled_makes_room_and_is_not_worked_on(one: Pipeline) -> Non
     assert gate.given == [1, 4, 5]
     assert not left_ended.is_set()
     assert after.failure is None
+
+
+def test_a_lane_may_grow_until_it_is_closed(one: Pipeline) -> None:
+    ended = threading.Event()
+    lane = one.lane(lambda items: [item + 1 for item in items], ended.set)
+    assert lane.add([1, 2], [1, 1])
+    assert not ended.wait(0.2)
+    assert lane.add([3], [1])
+    assert lane.add([], [], last=True)
+    assert lane.result() == [2, 3, 4]
+    lane.cancel()
+    assert not lane.add([4], [1])
 
 
 def test_an_error_fails_its_lane_alone(one: Pipeline) -> None:

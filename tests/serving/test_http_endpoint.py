@@ -17,9 +17,9 @@ import pytest
 from fastapi import FastAPI
 from hypothesis import strategies as st
 
-from data.schema import Mention, MentionError
+from data.schema import MentionError
 from model.pipeline import usable_cores
-from model.triage import Triage
+from model.triage import Ready, Triage
 from serving.app import Limits, create_app
 from serving.contract import EXAMPLE_REQUEST, ModelInfo, Problem, ScoreResponse
 
@@ -121,9 +121,9 @@ def test_as_of_is_the_moment_of_the_request(tiny_triage: Triage, serve: Serve) -
     moments = []
 
     class Recording(Triage):
-        def answer_all(self, mentions: Sequence[Mention], *, as_of: datetime, explain: bool = False) -> Answers:
-            moments.extend([as_of] * len(mentions))
-            return super().answer_all(mentions, as_of=as_of, explain=explain)
+        def answer_ready(self, turn: Sequence[Ready], *, as_of: datetime, explain: bool = False) -> Answers:
+            moments.extend([as_of] * len(turn))
+            return super().answer_ready(turn, as_of=as_of, explain=explain)
 
     client = serve(create_app(Recording(tiny_triage.scorer, tiny_triage.policy)))
     before = datetime.now(UTC)
@@ -301,11 +301,11 @@ def test_too_many_requests_in_flight_are_429(tiny_triage: Triage, serve: Serve) 
     entered, leave = threading.Event(), threading.Event()
 
     class Slow(Triage):
-        def answer_all(self, mentions: Sequence[Mention], *, as_of: datetime, explain: bool = False) -> Answers:
-            if mentions[0].id == "slow":
+        def answer_ready(self, turn: Sequence[Ready], *, as_of: datetime, explain: bool = False) -> Answers:
+            if turn and turn[0].mention.id == "slow":
                 entered.set()
                 leave.wait(10)
-            return super().answer_all(mentions, as_of=as_of, explain=explain)
+            return super().answer_ready(turn, as_of=as_of, explain=explain)
 
     client = serve(create_app(Slow(tiny_triage.scorer, tiny_triage.policy), Limits(requests=1)))
     with ThreadPoolExecutor(1) as pool:
@@ -330,13 +330,13 @@ class Held(Triage):
         self.asked: list[str] = []
         self.entered, self.leave = threading.Semaphore(0), threading.Event()
 
-    def answer_all(self, mentions: Sequence[Mention], *, as_of: datetime, explain: bool = False) -> Answers:
+    def answer_ready(self, turn: Sequence[Ready], *, as_of: datetime, explain: bool = False) -> Answers:
         """As its parent does, but held up."""
-        self.asked += [mention.id for mention in mentions]
-        if any(mention.id == "slow" for mention in mentions):
+        self.asked += [one.mention.id for one in turn]
+        if any(one.mention.id == "slow" for one in turn):
             self.entered.release()
             self.leave.wait(20)
-        return super().answer_all(mentions, as_of=as_of, explain=explain)
+        return super().answer_ready(turn, as_of=as_of, explain=explain)
 
 
 def test_what_nobody_waits_for_any_more_is_not_scored(tiny_triage: Triage, serve: Serve) -> None:
@@ -364,22 +364,30 @@ def test_what_nobody_waits_for_any_more_is_not_scored(tiny_triage: Triage, serve
 
 
 def test_more_mentions_than_may_wait_are_429(tiny_triage: Triage, serve: Serve) -> None:
-    client = serve(create_app(tiny_triage, Limits(tokens=300)))
-    tenth = {"text": "x" * 27}  # at most 30 tokens
-    refused = client.post("/v1/score", json={"mentions": [tenth] * 11})
-    assert_problem(refused, 429, "As many mentions wait")
-    assert int(refused.headers["retry-after"]) > 0
-    assert len(scored(client, [tenth] * 10)) == 10
-    assert len(scored(client, [tenth] * 10)) == 10
+    held = Held(tiny_triage)
+    client = serve(create_app(held, Limits(tokens=2_000)))
+    slow = usable_cores()
+    with ThreadPoolExecutor(slow) as pool:
+        waiting = [pool.submit(scored, client, [{"id": "slow", "text": "ok"}]) for _ in range(slow)]
+        for _ in waiting:
+            assert held.entered.acquire(timeout=10)
+        refused = client.post("/v1/score", json={"mentions": mentions(*["word " * 200] * 25)})
+        assert_problem(refused, 429, "As many mentions wait")
+        assert int(refused.headers["retry-after"]) > 0
+        held.leave.set()
+        for one in waiting:
+            one.result()
+    for _ in range(3):  # what was refused holds no room
+        assert len(scored(client, mentions(*["word " * 200] * 15))) == 15
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_scoring_thread_that_dies_is_told_and_nobody_waits(tiny_triage: Triage, serve: Serve) -> None:
     class Dying(Triage):
-        def answer_all(self, mentions: Sequence[Mention], *, as_of: datetime, explain: bool = False) -> Answers:
-            if any(mention.text == "die" for mention in mentions):
+        def answer_ready(self, turn: Sequence[Ready], *, as_of: datetime, explain: bool = False) -> Answers:
+            if any(one.mention.text == "die" for one in turn):
                 raise SystemExit
-            return super().answer_all(mentions, as_of=as_of, explain=explain)
+            return super().answer_ready(turn, as_of=as_of, explain=explain)
 
     client = serve(create_app(Dying(tiny_triage.scorer, tiny_triage.policy)))
     assert client.get("/readyz").status_code == 200
@@ -393,10 +401,10 @@ def test_unforeseen_error_is_500_and_gives_nothing_away(
     tiny_triage: Triage, serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Failing(Triage):
-        def answer_all(self, mentions: Sequence[Mention], *, as_of: datetime, explain: bool = False) -> Answers:
-            if any("secret" in mention.text for mention in mentions):
-                raise RuntimeError(f"cannot read {mentions[0].text}")
-            return super().answer_all(mentions, as_of=as_of, explain=explain)
+        def answer_ready(self, turn: Sequence[Ready], *, as_of: datetime, explain: bool = False) -> Answers:
+            if any("secret" in one.mention.text for one in turn):
+                raise RuntimeError(f"cannot read {turn[0].mention.text}")
+            return super().answer_ready(turn, as_of=as_of, explain=explain)
 
     client = serve(create_app(Failing(tiny_triage.scorer, tiny_triage.policy)))
     response = client.post("/v1/score", json={"mentions": mentions("ok", *["my secret"] * 20)})
