@@ -28,7 +28,7 @@ from eval.load import closed_loop, offered, request
 from eval.processes import Server, firstreply, free_port, run, served
 from eval.progress import counted
 from eval.speed import described, load_picture
-from eval.stages import LANES, bare, in_process, peak, products, stages
+from eval.stages import LANES, bare, in_process, peak, products, stages, target_of
 from eval.workload import real_length, resampled, sample_mentions
 from model.bundle import MODEL
 from model.cascade import load_reader
@@ -38,7 +38,7 @@ from model.scorer import Scorer
 from model.triage import Triage
 
 PEER_MENTIONS = 640
-"""Mentions that a pipeline reads per turn; its time for the whole file is extrapolated from them."""
+"""Mentions that a pipeline reads per turn."""
 BATCHES = (1, 8, 64, 256)
 """Mentions of a request."""
 CLIENTS = (1, 8, 32, 128)
@@ -103,7 +103,7 @@ def bench(job: BenchJob) -> int:
     measured: dict[str, Any] = {"model": triage.name, "machine": _machine()}
     texts = mentions(_TEXTS)
     measured["mean_words"] = float(np.mean([len(mention.text.split()) for mention in texts]))
-    measured["mean_tokens"] = float(np.mean([len(reader.prepare(m.text, m.brand[0]).ids) for m in texts if m.brand]))
+    measured["mean_tokens"] = float(np.mean([len(reader.prepare(m.text, target_of(m)).ids) for m in texts]))
     _say("steps inside the process")
     measured["milliseconds"] = stages(triage, texts)
     measured["in_process"] = {
@@ -136,7 +136,7 @@ def _http(server: Server, texts: Sequence[Mention], seconds: float) -> dict[str,
     for batch in counted(BATCHES[1:], "HTTP, sizes of requests", len(BATCHES) - 1):
         before = server.cpu_seconds()
         load = closed_loop(server.port, _requests(texts, batch), LANES, seconds)
-        cpu = (server.cpu_seconds() - before) / max(1, load.answered * batch) * 1000
+        cpu = (server.cpu_seconds() - before) / max(1, load.in_all * batch) * 1000
         by_batch[str(batch)] = {**load.described(batch), "cpu_seconds_per_1000": cpu}
     return {"clients": by_clients, "batches": by_batch}
 
@@ -165,9 +165,11 @@ def _turns(
     skipped: dict[str, str] = {}
     with ExitStack() as stack:
         encoder = folder / "peer" / "encoder"
-        name = peers.save_encoder(job.base, scorer.bundle.base_model, encoder)
+        name = peers.save_encoder(job.base, scorer.bundle, encoder)
         if name is None:
-            skipped["peers"] = f"no encoder {job.base or scorer.bundle.base_model} here; name a folder with --base"
+            skipped["peers"] = (
+                f"{job.base or scorer.bundle.base_model} cannot be loaded here; name a folder with --base"
+            )
         else:
             read = [mention.text for mention in mentions(min(PEER_MENTIONS, job.mentions))]
             limit, cores = scorer.bundle.max_tokens, usable_cores()
@@ -200,7 +202,7 @@ def _turns(
     medians = {side: float(np.median(values)) for side, values in turns.items()}
     if isinstance(scorer, Scorer):
         gops = medians["bare_sessions"] * products(scorer) / 1000
-        medians["bare_gops"] = gops * float(np.mean([len(scorer.prepare(m.text, None).ids) for m in texts]))
+        medians["bare_gops"] = gops * float(np.mean([len(scorer.prepare(m.text, target_of(m)).ids) for m in texts]))
     return {
         "encoder_of_peers": name,
         "skipped": skipped,

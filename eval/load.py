@@ -30,6 +30,11 @@ class Load:
 
     seconds: float
     answered: int = 0
+    """Requests sent after the warm-up."""
+    in_all: int = 0
+    """Answers, those of the warm-up too."""
+    late: int = 0
+    """Requests that had no answer long after the end."""
     refused: int = 0
     """Answers with status 429: the server says that it is asked too much."""
     milliseconds: list[float] = field(default_factory=list)
@@ -43,6 +48,7 @@ class Load:
             "p50_ms": None if p50 is None else float(p50),
             "p99_ms": None if p99 is None else float(p99),
             "refused": self.refused,
+            "late": self.late,
         }
 
 
@@ -73,10 +79,10 @@ def offered(port: int, requests: Sequence[bytes], rate: float, seconds: float) -
 async def _closed_loop(port: int, requests: Sequence[bytes], clients: int, seconds: float) -> Load:
     began = time.perf_counter() + _WARM_UP
     load = Load(seconds)
-    sent = 0
+    first, sent = 0.0, 0
 
     async def client() -> None:
-        nonlocal sent
+        nonlocal first, sent
         connection = await asyncio.open_connection("127.0.0.1", port)
         try:
             while (now := time.perf_counter()) < began + seconds:
@@ -84,10 +90,13 @@ async def _closed_loop(port: int, requests: Sequence[bytes], clients: int, secon
                 status = await _ask(connection, requests[sent % len(requests)])
                 if status != HTTPStatus.OK:
                     raise FirstreplyError(f"the server answered with status {status}")
-                if (then := time.perf_counter()) >= began:
+                load.in_all += 1
+                if now >= began:
+                    first = min(first, now) if first else now
                     load.answered += 1
+                    then = time.perf_counter()
                     load.milliseconds.append((then - now) * 1000)
-                    load.seconds = then - began
+                    load.seconds = then - first
         finally:
             connection[1].close()
 
@@ -101,7 +110,9 @@ async def _offered(port: int, requests: Sequence[bytes], rate: float, seconds: f
     load = Load(seconds)
 
     async def one(number: int, due: float) -> None:
-        connection = free.pop() if free else await asyncio.open_connection("127.0.0.1", port)
+        connection = free.pop() if free else None
+        if connection is None or connection[0].at_eof():  # a server closes what is idle for long
+            connection = await asyncio.open_connection("127.0.0.1", port)
         status = await _ask(connection, requests[number % len(requests)])
         free.append(connection)
         if status == HTTPStatus.OK:
@@ -119,6 +130,7 @@ async def _offered(port: int, requests: Sequence[bytes], rate: float, seconds: f
         asked.append(asyncio.create_task(one(len(asked), due)))
     done, late = await asyncio.wait(asked, timeout=_PATIENCE) if asked else (set(), set())
     load.seconds = max(seconds, time.perf_counter() - began)
+    load.late = len(late)
     for task in late:
         task.cancel()
     for task in done:

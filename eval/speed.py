@@ -49,7 +49,7 @@ def described(measured: Mapping[str, Any]) -> str:
         f"cold start to the first scored mention {cold['seconds']:.2f} s, {cold['ratio']:.2f} times that of importing"
         f" onnxruntime and loading the bare session ({cold['bare_session_seconds']:.2f} s)",
         f"resident memory of the server {measured['memory_mib']:.0f} MiB",
-        f"side by side, medians of {len(measured['turns']['bulk'])} turns (peers read {measured['encoder_of_peers']}):",
+        f"side by side, medians of {len(measured['turns']['bulk'])} turns; peers read {measured['encoder_of_peers']}:",
         *(f"  {name:<28}{value:10,.1f}" for name, value in medians.items()),
         *(
             f"  {measured['ratios'][name]:6.2f} × {what}"
@@ -58,6 +58,11 @@ def described(measured: Mapping[str, Any]) -> str:
         ),
         *(f"  not measured: {what} ({why})" for what, why in measured["skipped"].items()),
     ]
+    for row in measured.get("offered", ()):
+        lost = (
+            f", {row['refused']:,} refused, {row['late']:,} without an answer" if row["refused"] or row["late"] else ""
+        )
+        lines.append(f"offered {row['offered']:,.0f} a second: {_load(row)}{lost}")
     if "soak" in measured:
         soak = measured["soak"]
         lines.append(

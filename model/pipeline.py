@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -43,19 +44,30 @@ class QueueFullError(Exception):
 class Lane:
     """One caller's items and, in the same order, their answers; made by ``Pipeline.lane``."""
 
-    def __init__(self, pipeline: Pipeline, work: Work, on_end: Callable[[], None]) -> None:
+    def __init__(self, pipeline: Pipeline, work: Work, on_end: Callable[[], None], turn: int) -> None:
         self.answers: list[Any] = []
         self.failure: BaseException | None = None
         """What ended the lane before its items were answered."""
         self._pipeline = pipeline
         self._work = work
         self._on_end = on_end
+        self._turn = turn
+        self._reserved = 0
         self._waiting: deque[tuple[int, Any, int]] = deque()
         self._open = 0
         self._closed = False
         self._ended = False
         self._whole = threading.Lock()
         self._whole.acquire()
+
+    def reserve(self, tokens: int) -> None:
+        """Keep room in the queue for items that will be added.
+
+        Raises:
+            QueueFullError: there is not as much.
+            PipelineError: there is nobody to work on them.
+        """
+        self._pipeline._reserve(self, tokens)
 
     def add(self, items: Sequence[Any], tokens: Sequence[int], last: bool = False) -> bool:
         """Queue more items.
@@ -69,7 +81,7 @@ class Lane:
             Whether the lane takes items: not once it has failed or was cancelled.
 
         Raises:
-            QueueFullError: they would be more than the queue takes.
+            QueueFullError: they are more than was reserved, and than the queue takes.
             PipelineError: there is nobody to work on them.
         """
         return self._pipeline._add(self, items, tokens, last)
@@ -113,14 +125,15 @@ class Pipeline:
         for worker in self._workers:
             worker.start()
 
-    def lane(self, work: Work, on_end: Callable[[], None] = lambda: None) -> Lane:
+    def lane(self, work: Work, on_end: Callable[[], None] = lambda: None, turn: int = TURN) -> Lane:
         """A place in the queue.
 
         Args:
             work: called on some thread with the items of a turn; what it raises fails the lane and no other.
             on_end: called on some thread once all items are answered, or the lane has failed; not when cancelled.
+            turn: most items that a thread takes at once.
         """
-        return Lane(self, work, on_end)
+        return Lane(self, work, on_end, turn)
 
     def in_order(self, work: Work, items: Iterable[Any]) -> Iterator[Any]:
         """Answers to any number of items in their order, a bounded number of them under way.
@@ -171,15 +184,29 @@ class Pipeline:
     ) -> None:
         self.stop()
 
+    def _check(self) -> None:
+        if self.failure is not None or self._stopped:
+            raise PipelineError("a scoring thread has died" if self.failure else "the server is stopping")
+
+    def _reserve(self, lane: Lane, tokens: int) -> None:
+        with self._changed:
+            self._check()
+            if self._tokens + tokens > self._most_tokens:
+                raise QueueFullError
+            self._tokens += tokens
+            lane._reserved += tokens
+
     def _add(self, lane: Lane, items: Sequence[Any], tokens: Sequence[int], last: bool) -> bool:
         with self._changed:
             if lane._ended:
                 return False
-            if self.failure is not None or self._stopped:
-                raise PipelineError("a scoring thread has died" if self.failure else "the server is stopping")
-            if self._tokens + sum(tokens) > self._most_tokens:
+            self._check()
+            ours = lane._reserved
+            rest = 0 if last else max(0, ours - sum(tokens))
+            if self._tokens - ours + rest + sum(tokens) > self._most_tokens:
                 raise QueueFullError
-            self._tokens += sum(tokens)
+            self._tokens += sum(tokens) + rest - ours
+            lane._reserved = rest
             if items and not lane._waiting:
                 self._lanes.append(lane)
             first = len(lane.answers)
@@ -205,7 +232,9 @@ class Pipeline:
         except BaseException as error:
             # Not an error of one lane: this thread ends, and nobody must wait for it.
             self.failure = error
-            logger.critical("a scoring thread died: %s; restart the server", type(error).__name__)
+            # The error's message may hold the text of a post.
+            place = "".join(traceback.format_tb(error.__traceback__)).rstrip()
+            logger.critical("a scoring thread died: %s; restart the server\n%s", type(error).__name__, place)
             self._fail_all(PipelineError("a scoring thread has died"))
 
     def _next_turn(self) -> tuple[Lane, list[int], list[Any]] | None:
@@ -216,7 +245,7 @@ class Pipeline:
                 return None
             lane = self._lanes.popleft()
             # The last items are shared out, so that no thread has four while another has none.
-            size = TURN if self._lanes else min(TURN, -(-len(lane._waiting) // self.threads))
+            size = lane._turn if self._lanes else min(lane._turn, -(-len(lane._waiting) // self.threads))
             turn = [lane._waiting.popleft() for _ in range(min(size, len(lane._waiting)))]
             self._tokens -= sum(tokens for _, _, tokens in turn)
             if lane._waiting:
@@ -241,8 +270,9 @@ class Pipeline:
             if lane._ended:
                 return
             lane._ended, lane.failure = True, failure
-            self._tokens -= sum(tokens for _, _, tokens in lane._waiting)
+            self._tokens -= sum(tokens for _, _, tokens in lane._waiting) + lane._reserved
             lane._waiting.clear()
+            lane._reserved = 0
             self._open.discard(lane)
             with suppress(ValueError):
                 self._lanes.remove(lane)

@@ -58,7 +58,7 @@ class Limits:
     requests: int = 128
     """Scoring requests in flight at once; 429."""
     tokens: int = 200_000
-    """Tokens that wait to be read, of all requests; 429."""
+    """Tokens that wait to be read, of all requests (at least those of the largest request); 429."""
 
 
 def create_app(triage: Triage, limits: Limits = Limits()) -> FastAPI:
@@ -75,7 +75,11 @@ def create_app(triage: Triage, limits: Limits = Limits()) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         nonlocal scoring
-        with Pipeline(limits.tokens) as pipeline, ThreadPoolExecutor(pipeline.threads, "tokens") as executor:
+        largest = limits.mentions * triage.scorer.bundle.max_tokens
+        with (
+            Pipeline(max(limits.tokens, largest)) as pipeline,
+            ThreadPoolExecutor(pipeline.threads, "tokens") as executor,
+        ):
             warming = Scoring(triage, pipeline, executor)
             examples = [checked(value, 1) for value in EXAMPLE_REQUEST["mentions"]] * 2 * pipeline.threads
             await warming.answers(examples, datetime.now(UTC), explain=False)

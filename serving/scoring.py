@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from data.schema import Mention, MentionError, mention_from_json
-from model.pipeline import Lane, Pipeline
+from model.pipeline import TURN, Lane, Pipeline
 from model.triage import Ready, Triage
 
 _AT_ONCE = 1_500
@@ -77,7 +77,7 @@ class Scoring:
         When this is cancelled, what no thread has begun is dropped.
 
         Raises:
-            QueueFullError: more mentions wait than may; none of these was taken.
+            QueueFullError: more tokens wait than may; none of these mentions was taken.
             PipelineError: nobody can score.
         """
         loop = asyncio.get_running_loop()
@@ -91,39 +91,68 @@ class Scoring:
             with suppress(RuntimeError):  # the loop is closed, and nobody waits any more
                 loop.call_soon_threadsafe(settle)
 
-        lane = self._pipeline.lane(partial(self._texts, as_of=as_of, explain=explain), end)
+        parts = list(_parts(items))
+        work = partial(self._texts, as_of=as_of, explain=explain)
+        lane = self._pipeline.lane(work, end, turn=1 if explain else TURN)
         try:
-            if sum(len(item.text) for item in items if isinstance(item, Mention)) <= _AT_ONCE:
-                self._feed(lane, items)
+            if sum(len(part.item.text) for part in parts if isinstance(part.item, Mention)) <= _AT_ONCE:
+                self._feed(lane, parts, len(parts), explain)
             else:
-                await loop.run_in_executor(self._executor, self._feed, lane, items)
+                lane.reserve(len(parts) * self._triage.scorer.bundle.max_tokens)
+                await loop.run_in_executor(self._executor, self._feed, lane, parts, SLICE, explain)
             await ended
         except BaseException:
             lane.cancel()
             raise
         if lane.failure is not None:
             raise lane.failure
-        return lane.answers
+        return [text for text in lane.answers if text]
 
-    def _feed(self, lane: Lane, items: Sequence[Mention | dict[str, Any]]) -> None:
-        """Queue the items in slices: the first are read while the last become tokens."""
-        for start in range(0, len(items), SLICE):
+    def _feed(self, lane: Lane, parts: Sequence[_Part], size: int, explain: bool) -> None:
+        """Queue the parts in slices: the first are read while the last become tokens."""
+        for start in range(0, len(parts), size):
+            some = parts[start : start + size]
             ready = [
-                self._triage.prepare(one) if isinstance(one, Mention) else one for one in items[start : start + SLICE]
+                part._replace(item=self._triage.prepare(part.item)) if isinstance(part.item, Mention) else part
+                for part in some
             ]
-            tokens = [one.tokens if isinstance(one, Ready) else 1 for one in ready]
-            if not lane.add(ready, tokens, last=start + SLICE >= len(items)):
+            tokens = [_tokens(part, explain) for part in ready]
+            if not lane.add(ready, tokens, last=start + size >= len(parts)):
                 return
 
-    def _texts(self, turn: Sequence[Ready | dict[str, Any]], as_of: datetime, explain: bool) -> list[str]:
-        answers = iter(
-            self._triage.answer_ready([one for one in turn if isinstance(one, Ready)], as_of=as_of, explain=explain)
-        )
+    def _texts(self, turn: Sequence[_Part], as_of: datetime, explain: bool) -> list[str]:
+        ready = [part.item for part in turn if isinstance(part.item, Ready)]
+        answers = iter(self._triage.answer_ready(ready, as_of=as_of, explain=explain))
         texts = []
-        for one in turn:
-            answer = next(answers) if isinstance(one, Ready) else [one]
-            if isinstance(one, Ready) and isinstance(answer, MentionError):
-                answer = [error_object(one.mention.id, answer)]
+        for item, first in turn:
+            answer = next(answers) if isinstance(item, Ready) else [item]
+            if isinstance(item, Ready) and isinstance(answer, MentionError):
+                answer = [error_object(item.mention.id, answer)] if first else []
             # Plain ASCII, so that half a surrogate pair in an id or a brand goes out as it came in.
             texts.append(json.dumps(answer, allow_nan=False, separators=(",", ":"))[1:-1])
         return texts
+
+
+class _Part(NamedTuple):
+    """A mention for one of its target brands, or an error object."""
+
+    item: Mention | Ready | dict[str, Any]
+    first: bool
+    """Whether it is the mention's first: an error of the mention has its place there."""
+
+
+def _parts(items: Sequence[Mention | dict[str, Any]]) -> Iterator[_Part]:
+    """Many targets of one mention are as much work as many mentions, and can be shared out as they."""
+    for item in items:
+        if isinstance(item, Mention) and len(item.brand) > 1:
+            for number, brand in enumerate(item.brand):
+                yield _Part(item.model_copy(update={"brand": (brand,)}), number == 0)
+        else:
+            yield _Part(item, True)
+
+
+def _tokens(part: _Part, explain: bool) -> int:
+    """Tokens that will be read: to explain, all of them once more without each word."""
+    if not isinstance(part.item, Ready):
+        return 1
+    return part.item.tokens * (1 + len(part.item.targets[0].ids) if explain else 1)

@@ -92,9 +92,10 @@ def _made_from(manifest: Mapping[str, Any], base: str) -> str:
     student = manifest["recipe"].get("student")
     if student is None:
         return f"Fine-tuned from `{base}`"
+    begins = "another training of its own" if student.get("begin") else "nothing but its word embeddings"
     return (
         f"A student of a fine-tuned `{base}`, of {student['layers']} layers, {student['width']} wide, that begins from"
-        " nothing but its word embeddings, trained"
+        f" {begins}, trained"
     )
 
 

@@ -61,6 +61,12 @@ def cross_validate(job: TrainJob, plan: CrossValidation) -> int:
             f"--cross-validate takes no --{option}: every fold sets brands aside by itself,"
             " and other models may have seen the brands that are left out"
         )
+    student = job.recipe.student
+    if student is not None and (student.begin or student.spliced):
+        raise TrainingError(
+            "--cross-validate: the base and a student trained before may have seen the brands that are left out;"
+            " leave [student] begin and spliced out of the recipe"
+        )
     mentions = training_mentions(job)
     folds = _folds(mentions, plan, job.recipe.seed)
     with main_first():

@@ -4,7 +4,7 @@ What is chosen, and why: weights are 8-bit per output channel with one bit to sp
 AVX2 instruction that multiplies unsigned by signed bytes saturates its 16-bit sums with full-range weights; so the
 scores are the same on a CPU with VNNI and on one without. Activations are quantised while running, from the mention
 at hand alone, their channels evened out before (``training.smooth``). GELU is computed by way of tanh, which is far
-nearer to it than 8 bits are. Embeddings are stored as 8-bit too, which is half of the file.
+nearer to it than 8 bits are. Embeddings are stored as 8-bit too, which is half of the file. The head stays float32.
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ OPSET = 17
 _MASK = 3
 """Place of the mask among the inputs of the operator ``Attention``."""
 _QUANTISED = ["MatMul", "Attention", "EmbedLayerNormalization", "Gather"]
-QUANTISATION = "dynamic int8 after smoothing: weights per channel in 7 bits (no saturation on AVX2), embeddings 8 bits"
+QUANTISATION = (
+    "dynamic int8 after smoothing: weights per channel in 7 bits (no saturation on AVX2), embeddings in 8,"
+    " head in float32"
+)
 
 
 class _Logits(nn.Module):

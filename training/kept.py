@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerFast
 from data.sources import allows_commercial_use
 from training.base import BaseModelError, load_base
 from training.network import IntentNetwork
+from training.recipe import Recipe
 
 HEAD = "intent_head.safetensors"
 RECORD = "firstreply.json"
@@ -49,6 +50,11 @@ def keep(network: IntentNetwork, tokenizer: PreTrainedTokenizerFast, folder: Pat
 def weight_files(folder: Path) -> tuple[Path, Path]:
     """The files of a kept encoder that hold its weights."""
     return folder / WEIGHTS, folder / HEAD
+
+
+def begun_files(recipe: Recipe) -> tuple[Path, ...]:
+    """The weights that the recipe's student begins with, if it goes on from one."""
+    return weight_files(Path(recipe.student.begin)) if recipe.student is not None and recipe.student.begin else ()
 
 
 def kept_record(folder: Path) -> Kept | None:

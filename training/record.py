@@ -21,7 +21,7 @@ from model.errors import FileError
 from training.base import base_source
 from training.fit import use_bfloat16
 from training.job import TrainJob
-from training.kept import RECORD, weight_files
+from training.kept import RECORD, begun_files, weight_files
 from training.processes import process_count
 from training.teachers import Teacher
 
@@ -98,6 +98,7 @@ def facts(job: TrainJob) -> dict[str, str]:
     inputs += [Teacher.load(folder).file for folder in job.teachers]
     inputs += [path for folder in job.averaged for path in (*weight_files(folder), folder / RECORD)]
     inputs += [folder / MANIFEST for folder in job.compared]
+    inputs += begun_files(job.recipe)
     try:
         found |= {f"{path.resolve()}": file_hash(path) for path in inputs}
     except OSError as error:

@@ -71,6 +71,7 @@ class Imitation(nn.Module):
         self.register_buffer("offset", torch.zeros(len(INTENTS)), persistent=False)
         self.scale: Tensor
         self.offset: Tensor
+        self._calibrated = False
 
     def calibrate(self, dev: Sequence[LabelledMention], ids: Sequence[Sequence[int]]) -> None:
         """Have the base's probabilities calibrated on ``dev``, of which ``ids`` are the student's tokens."""
@@ -78,11 +79,12 @@ class Imitation(nn.Module):
         logits = torch.cat([self._read(row["input_ids"], row["attention_mask"])[0] for row in rows]).double().numpy()
         calibration = calibrate.fit(Sample.of(dev, logits)).calibration
         self.scale, self.offset = torch.tensor(calibration.scale).float(), torch.tensor(calibration.offset).float()
+        self._calibrated = True
 
     def forward(
         self, hidden: Tensor, input_ids: Tensor, attention_mask: Tensor, labels: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """What is added to the loss, and the labels, in unknown ones' place the base's probabilities.
+        """What is added to the loss, and the labels; after ``calibrate``, unknown ones are what the base guesses.
 
         ``hidden`` has shape (batch, tokens, width), ids and mask (batch, tokens), labels (batch, intents). Added is the
         mean squared difference over tokens and channels, times the recipe's share.
@@ -91,8 +93,9 @@ class Imitation(nn.Module):
         read = attention_mask == 1
         wanted = (states[read].float() - self.mean) / self.spread
         difference = nn.functional.mse_loss(self.projection(hidden[read]).float(), wanted)
-        guesses = torch.sigmoid(self.scale * logits + self.offset)
-        return self._student.states * difference, torch.where(labels >= 0, labels, guesses)
+        if self._calibrated:
+            labels = torch.where(labels >= 0, labels, torch.sigmoid(self.scale * logits + self.offset))
+        return self._student.states * difference, labels
 
     def spliced(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Ids, mask and labels with the recipe's share of the mentions spliced, their labels unknown.

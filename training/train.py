@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
-from transformers import PreTrainedTokenizerFast, set_seed
+from transformers import PreTrainedModel, PreTrainedTokenizerFast, set_seed
 from transformers.utils import logging as transformers_logging
 
 from data.schema import LabelledMention
@@ -30,7 +30,18 @@ from training.examples import distilled, to_dataset, token_ids, varied_ids
 from training.export import QUANTISATION, export_fp32, quantise
 from training.fit import FitInputs, fit, last_checkpoint, make_deterministic, positive_weights, use_bfloat16
 from training.job import TrainingError, TrainJob, check_out
-from training.kept import RECORD, Kept, average, keep, kept_record, merged, restore_head, restricted, weight_files
+from training.kept import (
+    RECORD,
+    Kept,
+    average,
+    begun_files,
+    keep,
+    kept_record,
+    merged,
+    restore_head,
+    restricted,
+    weight_files,
+)
 from training.mentions import Mentions, brand_keys, provenance, train_and_dev
 from training.network import IntentNetwork, add_masks, target_id
 from training.pretrain import pretrain
@@ -38,7 +49,7 @@ from training.processes import is_main, main_first, process_count, say
 from training.recipe import Recipe
 from training.record import write_record
 from training.sample import labels_of
-from training.student import Imitation, kept_student, small_encoder, small_tokenizer
+from training.student import Imitation, SmallTokens, kept_student, small_encoder, small_tokenizer
 from training.teachers import Teacher, taught
 from training.tracking import check_tracker
 
@@ -68,6 +79,42 @@ class Prepared:
     tokenizer: PreTrainedTokenizerFast
 
 
+@dataclass(frozen=True)
+class _Begin:
+    """What training begins with."""
+
+    base: IntentNetwork
+    encoder: PreTrainedModel
+    """The one to train: the base's, or a student's."""
+    tokenizer: PreTrainedTokenizerFast
+    small: SmallTokens | None
+    """Of a student."""
+    kept_head: Path | None
+    """The kept encoder whose head goes with it."""
+
+
+def _begin(recipe: Recipe, training: Mentions, brands: Brands) -> _Begin:
+    _begun(recipe)
+    encoder, tokenizer = load_base(recipe.base, recipe.attention_dropout)
+    check_base(recipe.base, encoder, recipe.max_tokens)
+    add_masks(encoder, tokenizer)
+    base, kept_head = IntentNetwork(encoder, target_id(tokenizer), recipe.dropout), None
+    if kept_record(Path(recipe.base)) is not None:
+        kept_head = Path(recipe.base)
+        restore_head(base, kept_head)
+    if recipe.student is None:
+        return _Begin(base, encoder, tokenizer, None, kept_head)
+    if recipe.student.begin:
+        kept_head = Path(recipe.student.begin)
+        encoder, small = kept_student(recipe.student.begin, tokenizer)
+        check_base(recipe.student.begin, encoder, recipe.max_tokens)
+        return _Begin(base, encoder, small.tokenizer, small, kept_head)
+    read = Encoder.of(Tokenizer.from_str(tokenizer.backend_tokenizer.to_str()), recipe.max_tokens)
+    small = small_tokenizer(tokenizer, token_ids(training, read, brands), recipe.student.rarest)
+    encoder = small_encoder(encoder, small.base_ids, recipe.student, recipe.max_tokens)
+    return _Begin(base, encoder, small.tokenizer, small, None)
+
+
 def prepare(job: TrainJob, training: Mentions, dev: Mentions, run: Path) -> Prepared:
     """The network as it begins and the mentions as tensors; ``run`` keeps the tokenizer and what teachers said."""
     recipe = job.recipe
@@ -76,24 +123,9 @@ def prepare(job: TrainJob, training: Mentions, dev: Mentions, run: Path) -> Prep
     check_tracker(job.report_to)
     make_deterministic()
     set_seed(recipe.seed)
-    encoder_network, tokenizer = load_base(recipe.base, recipe.attention_dropout)
-    check_base(recipe.base, encoder_network, recipe.max_tokens)
-    add_masks(encoder_network, tokenizer)
     brands = Brands.load(job.brands or DEFAULT_BRANDS)
-    base, kept_head = IntentNetwork(encoder_network, target_id(tokenizer), recipe.dropout), None
-    if kept_record(Path(recipe.base)) is not None:
-        kept_head = Path(recipe.base)
-        restore_head(base, kept_head)
-    small = None
-    if recipe.student is not None and recipe.student.begin:
-        encoder_network, small = kept_student(recipe.student.begin, tokenizer)
-        kept_head = Path(recipe.student.begin)
-    elif recipe.student is not None:
-        read = Encoder.of(Tokenizer.from_str(tokenizer.backend_tokenizer.to_str()), recipe.max_tokens)
-        small = small_tokenizer(tokenizer, token_ids(training, read, brands), recipe.student.rarest)
-        encoder_network = small_encoder(encoder_network, small.base_ids, recipe.student, recipe.max_tokens)
-        kept_head = None
-    tokenizer = small.tokenizer if small else tokenizer
+    begin = _begin(recipe, training, brands)
+    encoder_network, tokenizer = begin.encoder, begin.tokenizer
     with main_first():
         if is_main():
             tokenizer.save_pretrained(run / "tokenizer")
@@ -119,13 +151,13 @@ def prepare(job: TrainJob, training: Mentions, dev: Mentions, run: Path) -> Prep
     weights = positive_weights(labels, recipe.positive_weight)
     set_seed(recipe.seed)  # the head begins the same where pre-training or what teachers said was found finished
     imitation = None
-    if recipe.student is not None and small is not None and (recipe.student.states or recipe.student.spliced):
-        imitation = Imitation(base, small, recipe.student, encoder_network.config.hidden_size, ids)
+    if recipe.student is not None and begin.small is not None and (recipe.student.states or recipe.student.spliced):
+        imitation = Imitation(begin.base, begin.small, recipe.student, encoder_network.config.hidden_size, ids)
         if recipe.student.spliced:
             imitation.calibrate(dev, inputs.dev["input_ids"])
     network = IntentNetwork(encoder_network, target_id(tokenizer), recipe.dropout, weights, imitation)
-    if kept_head is not None:
-        restore_head(network, kept_head)
+    if begin.kept_head is not None:
+        restore_head(network, begin.kept_head)
     return Prepared(network, inputs, tokenizer)
 
 
@@ -143,7 +175,7 @@ def make_bundle(job: TrainJob, training: Mentions, dev: Mentions, check: Check |
     base = kept_record(Path(job.recipe.base))
     origin = base.base_model if base else job.recipe.base
     averaged = [_kept(folder, origin) for folder in job.averaged]
-    begun = _begun(job, base)
+    begun = _begun(job.recipe)
     if not job.recipe.epochs:
         _check_as_it_is(job, base)
     _check_licences(job, base, begun, teachers, averaged)
@@ -196,7 +228,7 @@ def make_bundle(job: TrainJob, training: Mentions, dev: Mentions, check: Check |
         "averaged": [file_hash(path) for folder in job.averaged for path in weight_files(folder)],
         "teachers": list(taught_by.values()),
         "beside": [_beside(folder, dev) for folder in job.compared],
-        "recipe": recipe.model_dump() | {"base": origin},  # where a kept encoder lies says nothing elsewhere
+        "recipe": _told(recipe, network, origin),
     }
     tokenizer_file = run / "tokenizer" / "tokenizer.json"
     if job.keep_fp32:
@@ -213,7 +245,9 @@ def fingerprint(job: TrainJob, mentions: Sequence[LabelledMention]) -> str:
     """Hash of what decides the weights: recipe, mentions in their order, brands file, teachers, normaliser."""
     brands = Brands.load(job.brands or DEFAULT_BRANDS)
     teachers = [Teacher.load(folder).sha256 for folder in job.teachers]
-    settings = f"{job.recipe.model_dump_json()} {brands.sha256} {teachers} {NORMALISER_VERSION} {_hash(mentions)}"
+    begun = [file_hash(path) for path in begun_files(job.recipe)]
+    read = f"{brands.sha256} {teachers} {NORMALISER_VERSION} {_hash(mentions)}"
+    settings = f"{job.recipe.model_dump_json()} {read} {begun}"
     return hashlib.sha256(settings.encode()).hexdigest()
 
 
@@ -267,9 +301,23 @@ def _kept(folder: Path, origin: str) -> Kept:
     return record
 
 
-def _begun(job: TrainJob, base: Kept | None) -> Kept | None:
-    """What is known of the student that is trained on, if one is."""
-    student = job.recipe.student
+def _told(recipe: Recipe, network: IntentNetwork, origin: str) -> dict[str, Any]:
+    """The recipe as the manifest tells it: where kept encoders lie says nothing elsewhere."""
+    told = recipe.model_dump() | {"base": origin}
+    if recipe.student is not None and recipe.student.begin:
+        config = network.encoder.config
+        shape = {"layers": config.num_hidden_layers, "width": config.hidden_size, "heads": config.num_attention_heads}
+        told["student"] |= {**shape, "feed_forward": config.intermediate_size, "begin": "a student trained before"}
+    return told
+
+
+def _begun(recipe: Recipe) -> Kept | None:
+    """What is known of the student that is trained on, if one is.
+
+    Raises:
+        TrainingError: it is none, or nobody says what spliced mentions mean.
+    """
+    student, base = recipe.student, kept_record(Path(recipe.base))
     if student is None:
         return None
     if student.spliced and base is None:

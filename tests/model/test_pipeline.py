@@ -93,6 +93,33 @@ def test_a_lane_may_grow_until_it_is_closed(one: Pipeline) -> None:
     assert not lane.add([4], [1])
 
 
+def test_room_is_kept_for_what_will_come(one: Pipeline) -> None:
+    gate = Gate()
+    lane_of(one, gate, [1])
+    assert gate.entered.acquire(timeout=10)
+    growing = one.lane(gate)
+    growing.reserve(90)
+    with pytest.raises(QueueFullError):
+        lane_of(one, gate, [2], tokens=11)
+    with pytest.raises(QueueFullError):
+        one.lane(gate).reserve(11)
+    assert growing.add([3], [60])
+    with pytest.raises(QueueFullError):
+        lane_of(one, gate, [4], tokens=11)
+    assert growing.add([5], [5], last=True)  # needs no more
+    _, ended = lane_of(one, gate, [6], tokens=35)
+    given_up = one.lane(gate)
+    with pytest.raises(QueueFullError):
+        given_up.reserve(1)
+    gate.leave.set()
+    assert growing.result() == [30, 50]
+    assert ended.wait(10)
+    given_up.reserve(100)
+    given_up.cancel()
+    _, last = lane_of(one, gate, [7], tokens=100)
+    assert last.wait(10)
+
+
 def test_an_error_fails_its_lane_alone(one: Pipeline) -> None:
     def divide(items: Sequence[int]) -> list[float]:
         return [1 / item for item in items]

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime
 from typing import Any
 
@@ -365,23 +365,42 @@ def test_what_nobody_waits_for_any_more_is_not_scored(tiny_triage: Triage, serve
 
 def test_more_mentions_than_may_wait_are_429(tiny_triage: Triage, serve: Serve) -> None:
     held = Held(tiny_triage)
-    client = serve(create_app(held, Limits(tokens=2_000)))
+    client = serve(create_app(held, Limits(tokens=2_000, mentions=20)))
     slow = usable_cores()
-    with ThreadPoolExecutor(slow) as pool:
+    largest = {"mentions": mentions(*["word " * 200] * 20)}  # 96 tokens each
+    with ThreadPoolExecutor(slow + 2) as pool:
         waiting = [pool.submit(scored, client, [{"id": "slow", "text": "ok"}]) for _ in range(slow)]
         for _ in waiting:
             assert held.entered.acquire(timeout=10)
-        refused = client.post("/v1/score", json={"mentions": mentions(*["word " * 200] * 25)})
+        two = [pool.submit(client.post, "/v1/score", json=largest) for _ in range(2)]
+        refused = next(as_completed(two)).result()
         assert_problem(refused, 429, "As many mentions wait")
         assert int(refused.headers["retry-after"]) > 0
         held.leave.set()
+        assert sorted(one.result().status_code for one in two) == [200, 429]
         for one in waiting:
             one.result()
     for _ in range(3):  # what was refused holds no room
-        assert len(scored(client, mentions(*["word " * 200] * 15))) == 15
+        assert client.post("/v1/score", json=largest).status_code == 200
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_many_targets_of_one_mention_are_shared_out(tiny_triage: Triage, serve: Serve) -> None:
+    held = Held(tiny_triage)
+    brands = [f"brand{number}" for number in range(40)]
+    results = scored(
+        serve(create_app(held)), [{"id": "many", "text": "ok", "brand": brands}, {"id": "one", "text": "ok"}]
+    )
+    assert [(result["id"], result["brand"]) for result in results] == [
+        *(("many", brand) for brand in brands),
+        ("one", None),
+    ]
+    assert held.asked.count("many") == 40
+    urgent = {"followers": 1e9, "lifetime_value": 1e9, "purchases": 1e9, "satisfaction": 0}
+    late = {"text": "leaving, help", "brand": brands, "created_at": "9999-12-31T23:59:59Z", "author": urgent}
+    (error,) = scored(serve(create_app(tiny_triage)), [late])
+    assert "out of range" in error["error"]["detail"]
+
+
 def test_a_scoring_thread_that_dies_is_told_and_nobody_waits(tiny_triage: Triage, serve: Serve) -> None:
     class Dying(Triage):
         def answer_ready(self, turn: Sequence[Ready], *, as_of: datetime, explain: bool = False) -> Answers:

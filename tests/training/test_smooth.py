@@ -74,3 +74,7 @@ def test_int8_comes_nearer_to_float32(exported: Path, tmp_path: Path) -> None:
         np.abs(logits((tmp_path / f"{name}.onnx").read_bytes()) - reference).mean() for name in ("smoothed", "plain")
     )
     assert smoothed < 0.7 * plain
+    heads = [
+        tensor for tensor in onnx.load(str(tmp_path / "plain.onnx")).graph.initializer if list(tensor.dims) == [64, 5]
+    ]
+    assert [tensor.data_type for tensor in heads] == [onnx.TensorProto.FLOAT]
