@@ -353,8 +353,8 @@ def test_what_nobody_waits_for_any_more_is_not_scored(tiny_triage: Triage, serve
                 f"POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
             )
             leaving.sendall(head.encode() + b"\r\n\r\n" + body)
-            time.sleep(0.3)
-        time.sleep(0.3)
+            time.sleep(0.5)
+        time.sleep(1.5)
         held.leave.set()
         for one in waiting:
             one.result()
