@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -606,54 +607,39 @@ def _tier(value: str) -> Path:
     return TIER_BUNDLES[value]
 
 
-def _number(value: str) -> int:
-    if not value.isdecimal():
-        raise argparse.ArgumentTypeError(f"{value!r} is not a number, 0 or more")
-    return int(value)
+def _whole(what: str, least: int, most: float = math.inf) -> Callable[[str], int]:
+    """What reads an option that is a whole number in a range, ends included."""
+
+    def read(value: str) -> int:
+        if not value.isdecimal() or not least <= int(value) <= most:
+            raise argparse.ArgumentTypeError(f"{value!r} is not {what}")
+        return int(value)
+
+    return read
 
 
-def _positive(value: str) -> float:
-    try:
-        number = float(value)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{value!r} is not a number above 0")
-    return number
+def _above_0(what: str, below: float) -> Callable[[str], float]:
+    """What reads an option that is a number between 0 and another, both excluded."""
+
+    def read(value: str) -> float:
+        try:
+            number = float(value)
+        except ValueError:
+            number = 0.0
+        if not 0 < number < below:
+            raise argparse.ArgumentTypeError(f"{value!r} is not {what}")
+        return number
+
+    return read
 
 
-def _port(value: str) -> int:
-    if not value.isdigit() or int(value) > 65_535:
-        raise argparse.ArgumentTypeError(f"{value!r} is not a port (0 to 65535)")
-    return int(value)
-
-
-def _count(value: str) -> int:
-    if not value.isdigit() or int(value) < 1:
-        raise argparse.ArgumentTypeError(f"{value!r} is not a whole number of at least 1")
-    return int(value)
-
-
-def _folds(value: str) -> int:
-    if not value.isdigit() or int(value) < 2:
-        raise argparse.ArgumentTypeError(f"{value!r} is not a number of folds (2 or more)")
-    return int(value)
-
-
-def _seed(value: str) -> int:
-    if not value.isdigit():
-        raise argparse.ArgumentTypeError(f"{value!r} is not a seed (a whole number from 0)")
-    return int(value)
-
-
-def _share(value: str) -> float:
-    try:
-        share = float(value)
-    except ValueError:
-        share = 0.0
-    if not 0 < share < 1:
-        raise argparse.ArgumentTypeError(f"{value!r} is not a share between 0 and 1")
-    return share
+_number = _whole("a number, 0 or more", 0)
+_seed = _whole("a seed (a whole number from 0)", 0)
+_count = _whole("a whole number of at least 1", 1)
+_folds = _whole("a number of folds (2 or more)", 2)
+_port = _whole("a port (0 to 65535)", 0, 65_535)
+_share = _above_0("a share between 0 and 1", 1)
+_positive = _above_0("a number above 0", math.inf)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -25,7 +25,7 @@ from data.files import open_writer
 from data.schema import MENTION_FIELDS, FirstreplyError, Mention
 from eval import peers
 from eval.load import closed_loop, offered, request
-from eval.processes import Server, firstreply, free_port, run, served
+from eval.processes import Ended, Server, firstreply, free_port, run, served
 from eval.progress import counted
 from eval.speed import described, load_picture
 from eval.stages import LANES, bare, in_process, peak, products, stages, target_of
@@ -161,7 +161,7 @@ def _turns(
     sides[f"http_{batch}"] = lambda: http(server, batch, clients)["mentions_per_second"]
     sides["http_32_clients"] = lambda: http(server, 1, 32)["mentions_per_second"]
     sides["http_one_client_p50_ms"] = lambda: http(server, 1, 1)["p50_ms"]
-    sides["bulk"] = lambda: job.mentions / _score(job.bundle, source, target, job.mentions)
+    sides["bulk"] = lambda: job.mentions / _score(job.bundle, source, target, job.mentions).seconds
     skipped: dict[str, str] = {}
     with ExitStack() as stack:
         encoder = folder / "peer" / "encoder"
@@ -172,13 +172,13 @@ def _turns(
             )
         else:
             read = [mention.text for mention in mentions(min(PEER_MENTIONS, job.mentions))]
-            limit, cores = scorer.bundle.max_tokens, usable_cores()
+            cores = usable_cores()
             kinds: dict[str, Path | str] = {peers.TRANSFORMERS: sys.executable}
             if job.peers is not None:
                 kinds[peers.OPTIMUM] = peers.environment(job.peers, peers.OPTIMUM)
             for kind, python in kinds.items():
                 _say(f"starting the pipeline of {kind}")
-                theirs = stack.enter_context(peers.pipeline(kind, python, encoder, read, limit, cores))
+                theirs = stack.enter_context(peers.pipeline(kind, python, encoder, read, cores))
                 sides[kind] = lambda theirs=theirs: len(read) / theirs.seconds()  # type: ignore[misc]
             if job.peers is not None:
                 _say("starting the server of infinity-emb")
@@ -258,8 +258,8 @@ def _offered_load(
 def _soak(server: Server, texts: Sequence[Mention], seconds: float) -> dict[str, float]:
     """The server's memory under requests of mixed sizes: in the first tenth of the time, in the last, and the most."""
     mixed = [one for batch in BATCHES for one in _requests(texts, batch)[: 256 // batch]]
-    seen = []
-    for _ in counted(range(max(10, round(seconds / _SOAK_STEP))), "soaking, steps", round(seconds / _SOAK_STEP)):
+    seen, steps = [], max(10, round(seconds / _SOAK_STEP))
+    for _ in counted(range(steps), "soaking, steps", steps):
         closed_loop(server.port, mixed, 8, min(_SOAK_STEP, seconds / 10))
         seen.append(server.memory())
     tenth = max(1, len(seen) // 10)
@@ -276,7 +276,7 @@ def _rows(bundle: Path, folder: Path, mentions: Sequence[Mention]) -> dict[str, 
     source, target = folder / "more.jsonl", folder / "more.results.jsonl"
     _write_mentions(source, mentions)
     _say(f"a file of {len(mentions):,} mentions")
-    ended = run(firstreply("score", source, "-o", target, "--remember", 0, "--bundle", bundle))
+    ended = _score(bundle, source, target, len(mentions))
     return {
         "rows": len(mentions),
         "seconds": ended.seconds,
@@ -285,39 +285,40 @@ def _rows(bundle: Path, folder: Path, mentions: Sequence[Mention]) -> dict[str, 
     }
 
 
-@contextmanager
-def _server(bundle: Path) -> Iterator[Server]:
+def _server(bundle: Path) -> AbstractContextManager[Server]:
     """The endpoint in a process of its own, ready to answer."""
     port = free_port()
     command = firstreply("serve", "--port", port, "--remember", 0, "--bundle", bundle)
-    with served(command, port, "/readyz") as server:
-        yield server
+    return served(command, port, "/readyz")
 
 
 def _bodies(texts: Sequence[Mention], batch: int) -> list[bytes]:
     """Bodies of requests of so many mentions each."""
     values = [mention.model_dump(mode="json", exclude_defaults=True) for mention in texts]
-    starts = range(0, max(1, len(values) - batch + 1), batch)
-    return [json.dumps({"mentions": values[start : start + batch]}).encode() for start in starts]
+    return [json.dumps({"mentions": some}).encode() for some in _batches(values, batch)]
 
 
 def _requests(texts: Sequence[Mention], batch: int, path: str = "/v1/score", body: Any = None) -> list[bytes]:
     """The same as they go over the wire; ``body`` makes another endpoint's of a list of texts."""
     if body is None:
         return [request(path, one) for one in _bodies(texts, batch)]
-    starts = range(0, max(1, len(texts) - batch + 1), batch)
-    return [request(path, body([one.text for one in texts[start : start + batch]])) for start in starts]
+    return [request(path, body([one.text for one in some])) for some in _batches(texts, batch)]
 
 
-def _score(bundle: Path, source: Path, target: Path, expected: int) -> float:
-    """Seconds of one ``firstreply score`` from start to exit."""
+def _batches(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
+    """Whole batches, at least one; what is left over is left out."""
+    return [items[start : start + size] for start in range(0, max(1, len(items) - size + 1), size)]
+
+
+def _score(bundle: Path, source: Path, target: Path, expected: int) -> Ended:
+    """One ``firstreply score`` from start to exit."""
     target.unlink(missing_ok=True)
-    took = run(firstreply("score", source, "-o", target, "--remember", 0, "--bundle", bundle)).seconds
+    ended = run(firstreply("score", source, "-o", target, "--remember", 0, "--bundle", bundle))
     with target.open("rb") as results:
         lines = sum(1 for _ in results)
     if lines != expected:
         raise FirstreplyError(f"firstreply score wrote {lines:,} results for {expected:,} mentions")
-    return took
+    return ended
 
 
 def _write_mentions(path: Path, mentions: Sequence[Mention]) -> None:

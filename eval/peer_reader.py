@@ -1,7 +1,7 @@
 """Other projects' ways to read the same encoder: a program that is run in the environment of the one that it measures.
 
 ``save BASE FOLDER TOKENS`` writes the encoder with a random head, which is as fast as a trained one.
-``read KIND FOLDER TOKENS
+``read KIND FOLDER
 THREADS`` reads a JSON list of texts in the first line of stdin, and then all of them once for every further line; what
 that took, in seconds, goes to stdout. It stands alone: of this project nothing is imported.
 """
@@ -56,14 +56,14 @@ def main() -> None:
     if sys.argv[1] == "save":
         save(*sys.argv[2:])
         return
-    kind, folder, tokens, threads = sys.argv[2:]
+    kind, folder, threads = sys.argv[2:]
     classify = pipeline(kind, folder, int(threads))
     texts = json.loads(sys.stdin.readline())
-    classify(texts[:BATCH], truncation=True, max_length=int(tokens))
+    classify(texts[:BATCH], truncation=True)
     print("ready", flush=True)
     for _ in sys.stdin:
         began = time.perf_counter()
-        classify(texts, truncation=True, max_length=int(tokens))
+        classify(texts, truncation=True)
         print(time.perf_counter() - began, flush=True)
 
 

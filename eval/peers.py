@@ -12,7 +12,7 @@ import subprocess
 import sys
 import venv
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -103,9 +103,7 @@ def environment(folder: Path, name: str) -> Path:
 
 
 @contextmanager
-def pipeline(
-    kind: str, python: Path | str, encoder: Path, texts: Sequence[str], max_tokens: int, threads: int
-) -> Iterator[Pipeline]:
+def pipeline(kind: str, python: Path | str, encoder: Path, texts: Sequence[str], threads: int) -> Iterator[Pipeline]:
     """A pipeline ``text-classification`` over these texts until the end of the block: batches of 32, float32.
 
     Args:
@@ -113,13 +111,12 @@ def pipeline(
         python: of its environment.
         encoder: what ``save_encoder`` wrote.
         texts: what it reads, every time.
-        max_tokens: longer texts are cut, as the bundle does.
         threads: of torch.
 
     Raises:
         FirstreplyError: it cannot be started.
     """
-    command = [str(python), str(_READER), "read", kind, str(encoder), str(max_tokens), str(threads)]
+    command = [str(python), str(_READER), "read", kind, str(encoder), str(threads)]
     with (
         (encoder.parent / f"{kind}.log").open("w+") as said,
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True) as process,
@@ -135,15 +132,13 @@ def pipeline(
                 process.stdin.close()
 
 
-@contextmanager
-def infinity(python: Path, encoder: Path) -> Iterator[Server]:
+def infinity(python: Path, encoder: Path) -> AbstractContextManager[Server]:
     """infinity-emb's server with the same encoder, by torch on the CPU, until the end of the block."""
     port = free_port()
     command = [str(python.with_name("infinity_emb")), "v2", "--model-id", str(encoder), "--served-model-name", _NAME]
     command += ["--engine", "torch", "--device", "cpu", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--log-level", "error"]
-    with served(command, port, "/health", DO_NOT_TRACK="1", HF_HUB_OFFLINE="1") as server:
-        yield server
+    return served(command, port, "/health", DO_NOT_TRACK="1", HF_HUB_OFFLINE="1")
 
 
 def infinity_body(texts: Sequence[str]) -> bytes:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +72,7 @@ def served(command: Sequence[str], port: int, ready: str, **environment: str) ->
         FirstreplyError: it ends, or is not ready in three minutes.
     """
     with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(list(command), stdout=said, stderr=said, env=_with(environment))
+        process = subprocess.Popen(list(command), stdout=said, stderr=said, env={**os.environ, **environment})
         try:
             _wait_until_ready(port, ready, process, said)
             yield Server(port, psutil.Process(process.pid))
@@ -85,13 +85,12 @@ def served(command: Sequence[str], port: int, ready: str, **environment: str) ->
                 process.wait()
 
 
-def run(command: Sequence[str], given: str = "", **environment: str) -> Ended:
+def run(command: Sequence[str], given: str = "") -> Ended:
     """Run a command to its end.
 
     Args:
         command: program and arguments.
         given: what it reads on stdin.
-        **environment: variables that it is to have beside ours.
 
     Raises:
         FirstreplyError: its exit status is not 0.
@@ -100,7 +99,7 @@ def run(command: Sequence[str], given: str = "", **environment: str) -> Ended:
         stdin.write(given)
         stdin.seek(0)
         began = time.perf_counter()
-        process = psutil.Popen(list(command), stdin=stdin, stdout=said, stderr=said, env=_with(environment))
+        process = psutil.Popen(list(command), stdin=stdin, stdout=said, stderr=said)
         peak, times = 0, None
         while process.poll() is None:
             try:
@@ -130,10 +129,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _with(environment: Mapping[str, str]) -> dict[str, str]:
-    return {**os.environ, **environment}
 
 
 def _wait_until_ready(port: int, path: str, process: subprocess.Popen[bytes], said: IO[str]) -> None:

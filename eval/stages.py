@@ -22,7 +22,7 @@ from data.schema import Mention, mention_from_json
 from model.bundle import MODEL
 from model.normalise import normalise
 from model.pipeline import TURN, Pipeline, usable_cores
-from model.scorer import Scorer, session_inputs
+from model.scorer import Scorer
 from model.triage import Ready, Triage
 
 _PRODUCTS = frozenset({"MatMul", "MatMulInteger", "QAttention", "Attention", "Gemm", "DynamicQuantizeMatMul"})
@@ -61,11 +61,11 @@ def stages(triage: Triage, mentions: Sequence[Mention]) -> dict[str, float]:
     return {step: seconds / len(mentions) * 1000 for step, seconds in took.items()}
 
 
-def bare(scorer: Scorer, mentions: Sequence[Mention], seconds: float, threads: int | None = None) -> float:
+def bare(scorer: Scorer, mentions: Sequence[Mention], seconds: float) -> float:
     """Mentions a second of the model alone on tokens made beforehand: nothing that is scored can be faster."""
-    inputs = [session_inputs(scorer.session, [scorer.prepare(one.text, target_of(one)).ids]) for one in mentions]
+    inputs = [scorer.session_inputs(one.text, target_of(one)) for one in mentions]
     run = scorer.session.run
-    return _side_by_side(lambda number: run(None, inputs[number % len(inputs)]), seconds, threads or usable_cores())
+    return _side_by_side(lambda number: run(None, inputs[number % len(inputs)]), seconds)
 
 
 def in_process(triage: Triage, bodies: Sequence[bytes], batch: int, seconds: float) -> float:
@@ -79,7 +79,7 @@ def in_process(triage: Triage, bodies: Sequence[bytes], batch: int, seconds: flo
     def texts(turn: Sequence[Ready]) -> list[str]:
         return [json.dumps(one, separators=(",", ":")) for one in triage.answer_ready(turn, as_of=now)]
 
-    answered, sent = 0, 0
+    sent = 0
     with Pipeline() as pipeline:
         under_way: deque[Any] = deque()
         until = (began := time.perf_counter()) + seconds
@@ -93,12 +93,10 @@ def in_process(triage: Triage, bodies: Sequence[bytes], batch: int, seconds: flo
             under_way.append(lane)
             if len(under_way) == lanes:
                 ",".join(under_way.popleft().result())
-                answered += 1
         while under_way:
             ",".join(under_way.popleft().result())
-            answered += 1
         took = time.perf_counter() - began
-    return answered * batch / took
+    return sent * batch / took
 
 
 def peak(seconds: float) -> float:
@@ -116,7 +114,7 @@ def peak(seconds: float) -> float:
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     given = {"a": np.ones((rows, inner), dtype=np.uint8)}
-    return _side_by_side(lambda _: session.run(None, given), seconds, usable_cores()) * rows * inner * columns / 1e9
+    return _side_by_side(lambda _: session.run(None, given), seconds) * rows * inner * columns / 1e9
 
 
 def products(scorer: Scorer) -> float:
@@ -132,8 +130,9 @@ def target_of(mention: Mention) -> str | None:
     return mention.brand[0] if mention.brand else None
 
 
-def _side_by_side(work: Callable[[int], Any], seconds: float, threads: int) -> float:
-    """Calls a second, of as many threads."""
+def _side_by_side(work: Callable[[int], Any], seconds: float) -> float:
+    """Calls a second, of as many threads as there are cores."""
+    threads = usable_cores()
     began = time.perf_counter()
 
     def loop(first: int) -> int:

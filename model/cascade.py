@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,7 @@ from model.bundle import (
     seal_manifest,
 )
 from model.errors import BundleError
-from model.pipeline import Pipeline
-from model.scorer import Prepared, Reading, Scorer
+from model.scorer import MentionReader, Prepared, Reading, Scorer
 
 KIND = "cascade"
 TIERS = ("fast", "full")
@@ -75,7 +74,7 @@ class CascadeBundle:
             raise BundleError(f"bundle {folder}: {MANIFEST} lacks or garbles {error}; get the bundle again") from None
 
 
-class Cascade:
+class Cascade(MentionReader):
     """A loaded cascade, at one cut. Thread-safe; it reads as a ``Scorer`` does."""
 
     def __init__(self, cascade: CascadeBundle, fast: Scorer, full: Scorer, cut: str) -> None:
@@ -110,25 +109,19 @@ class Cascade:
         self.bundle.thresholds(cut)
         return self if cut == self.cut else Cascade(self.cascade, self.fast, self.full, cut)
 
-    def read(self, text: str, brand: str | None) -> Reading:
-        """What the fast bundle reads or, where one of its probabilities is in its band, the full one."""
-        return self.read_prepared(self.prepare(text, brand))
-
     def prepare(self, text: str, brand: str | None) -> Prepared:
         """What the fast bundle will be given."""
         return self.fast.prepare(text, brand)
 
     def read_prepared(self, prepared: Prepared) -> Reading:
-        """The reading of what ``prepare`` made; both bundles read with one brands file, so text is normalised once."""
+        """What the fast bundle reads or, where one of its probabilities is in its band, the full one.
+
+        Both read with one brands file, so text is normalised once.
+        """
         reading = self.fast.read_prepared(prepared)
         if reading.any_within(self.bands):
             return replace(self.full.read_prepared(self.full.prepare_words(prepared.normalised)), tier="full")
         return replace(reading, tier="fast")
-
-    def read_all(self, pairs: Iterable[tuple[str, str | None]]) -> Iterator[Reading]:
-        """Readings of (text, brand) pairs in their order, computed side by side on all cores."""
-        with Pipeline() as pipeline:
-            yield from pipeline.in_order(lambda turn: [self.read(*pair) for pair in turn], pairs)
 
     def explain(
         self, text: str, brand: str | None, intents: Sequence[str], *, against: bool = False

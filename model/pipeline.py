@@ -13,6 +13,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 
@@ -147,19 +148,9 @@ class Pipeline:
         """
         most = _UNDER_WAY * self.threads
         under_way: deque[Lane] = deque()
-
-        def turns() -> Iterator[list[Any]]:
-            turn: list[Any] = []
-            for item in items:
-                turn.append(item)
-                if len(turn) == TURN:
-                    yield turn
-                    turn = []
-            if turn:
-                yield turn
-
+        iterator = iter(items)
         try:
-            for turn in turns():
+            while turn := list(islice(iterator, TURN)):
                 lane = self.lane(work)
                 lane.add(turn, [1] * len(turn), last=True)
                 under_way.append(lane)

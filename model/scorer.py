@@ -6,6 +6,7 @@ does not depend on its neighbours. Sessions are single-threaded; many mentions r
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -65,7 +66,28 @@ class Prepared:
     truncated: bool
 
 
-class Scorer:
+class MentionReader(ABC):
+    """What reads mentions, in two halves."""
+
+    @abstractmethod
+    def prepare(self, text: str, brand: str | None) -> Prepared:
+        """What the model will be given; the arguments are those of ``read``."""
+
+    @abstractmethod
+    def read_prepared(self, prepared: Prepared) -> Reading:
+        """The reading of what ``prepare`` made."""
+
+    def read(self, text: str, brand: str | None) -> Reading:
+        """Read ``text`` as a mention of ``brand`` (None: of the brand whose handle it names, if any)."""
+        return self.read_prepared(self.prepare(text, brand))
+
+    def read_all(self, pairs: Iterable[tuple[str, str | None]]) -> Iterator[Reading]:
+        """Readings of (text, brand) pairs in their order, computed side by side on all cores."""
+        with Pipeline() as pipeline:
+            yield from pipeline.in_order(lambda turn: [self.read(*pair) for pair in turn], pairs)
+
+
+class Scorer(MentionReader):
     """A loaded bundle. Thread-safe.
 
     Args:
@@ -114,10 +136,6 @@ class Scorer:
         self.bundle.thresholds(cut)
         return self
 
-    def read(self, text: str, brand: str | None) -> Reading:
-        """Read ``text`` as a mention of ``brand`` (None: of the brand whose handle it names, if any)."""
-        return self.read_prepared(self.prepare(text, brand))
-
     def prepare(self, text: str, brand: str | None) -> Prepared:
         """What the model will be given; the arguments are those of ``read``."""
         return self.prepare_words(normalise(text, brand, self.brands))
@@ -139,11 +157,6 @@ class Scorer:
             brand_key=self.brands.target(target).key if target else None,
             bundle=self.bundle,
         )
-
-    def read_all(self, pairs: Iterable[tuple[str, str | None]]) -> Iterator[Reading]:
-        """Readings of (text, brand) pairs in their order, computed side by side on all cores."""
-        with Pipeline() as pipeline:
-            yield from pipeline.in_order(lambda turn: [self.read(*pair) for pair in turn], pairs)
 
     def explain(
         self, text: str, brand: str | None, intents: Sequence[str], *, against: bool = False

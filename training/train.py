@@ -80,7 +80,7 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class _Begin:
+class _Start:
     """What training begins with."""
 
     base: IntentNetwork
@@ -93,7 +93,7 @@ class _Begin:
     """The kept encoder whose head goes with it."""
 
 
-def _begin(recipe: Recipe, training: Mentions, brands: Brands) -> _Begin:
+def _start(recipe: Recipe, training: Mentions, brands: Brands) -> _Start:
     _begun(recipe)
     encoder, tokenizer = load_base(recipe.base, recipe.attention_dropout)
     check_base(recipe.base, encoder, recipe.max_tokens)
@@ -103,16 +103,16 @@ def _begin(recipe: Recipe, training: Mentions, brands: Brands) -> _Begin:
         kept_head = Path(recipe.base)
         restore_head(base, kept_head)
     if recipe.student is None:
-        return _Begin(base, encoder, tokenizer, None, kept_head)
+        return _Start(base, encoder, tokenizer, None, kept_head)
     if recipe.student.begin:
         kept_head = Path(recipe.student.begin)
         encoder, small = kept_student(recipe.student.begin, tokenizer)
         check_base(recipe.student.begin, encoder, recipe.max_tokens)
-        return _Begin(base, encoder, small.tokenizer, small, kept_head)
+        return _Start(base, encoder, small.tokenizer, small, kept_head)
     read = Encoder.of(Tokenizer.from_str(tokenizer.backend_tokenizer.to_str()), recipe.max_tokens)
     small = small_tokenizer(tokenizer, token_ids(training, read, brands), recipe.student.rarest)
     encoder = small_encoder(encoder, small.base_ids, recipe.student, recipe.max_tokens)
-    return _Begin(base, encoder, small.tokenizer, small, None)
+    return _Start(base, encoder, small.tokenizer, small, None)
 
 
 def prepare(job: TrainJob, training: Mentions, dev: Mentions, run: Path) -> Prepared:
@@ -124,8 +124,8 @@ def prepare(job: TrainJob, training: Mentions, dev: Mentions, run: Path) -> Prep
     make_deterministic()
     set_seed(recipe.seed)
     brands = Brands.load(job.brands or DEFAULT_BRANDS)
-    begin = _begin(recipe, training, brands)
-    encoder_network, tokenizer = begin.encoder, begin.tokenizer
+    start = _start(recipe, training, brands)
+    encoder_network, tokenizer = start.encoder, start.tokenizer
     with main_first():
         if is_main():
             tokenizer.save_pretrained(run / "tokenizer")
@@ -151,13 +151,13 @@ def prepare(job: TrainJob, training: Mentions, dev: Mentions, run: Path) -> Prep
     weights = positive_weights(labels, recipe.positive_weight)
     set_seed(recipe.seed)  # the head begins the same where pre-training or what teachers said was found finished
     imitation = None
-    if recipe.student is not None and begin.small is not None and (recipe.student.states or recipe.student.spliced):
-        imitation = Imitation(begin.base, begin.small, recipe.student, encoder_network.config.hidden_size, ids)
+    if recipe.student is not None and start.small is not None and (recipe.student.states or recipe.student.spliced):
+        imitation = Imitation(start.base, start.small, recipe.student, encoder_network.config.hidden_size, ids)
         if recipe.student.spliced:
             imitation.calibrate(dev, inputs.dev["input_ids"])
     network = IntentNetwork(encoder_network, target_id(tokenizer), recipe.dropout, weights, imitation)
-    if begin.kept_head is not None:
-        restore_head(network, begin.kept_head)
+    if start.kept_head is not None:
+        restore_head(network, start.kept_head)
     return Prepared(network, inputs, tokenizer)
 
 

@@ -142,7 +142,7 @@ def test_a_pipeline_that_ends_between_turns_says_so(tiny_bundle: Path, tiny_base
     peers.save_encoder(str(tiny_base), Bundle.load(tiny_bundle), tmp_path / "encoder")
     with (
         pytest.raises(FirstreplyError, match="a pipeline ended with status -9"),
-        peers.pipeline(peers.TRANSFORMERS, sys.executable, tmp_path / "encoder", ["a"], 64, 1) as pipeline,
+        peers.pipeline(peers.TRANSFORMERS, sys.executable, tmp_path / "encoder", ["a"], 1) as pipeline,
     ):
         assert pipeline.seconds() > 0
         pipeline.process.kill()
@@ -154,6 +154,6 @@ def test_a_pipeline_that_ends_says_why(tmp_path: Path) -> None:
     (tmp_path / "encoder").mkdir()
     with (
         pytest.raises(FirstreplyError, match="a pipeline ended with status"),
-        peers.pipeline(peers.TRANSFORMERS, sys.executable, tmp_path / "encoder", ["a"], 64, 1),
+        peers.pipeline(peers.TRANSFORMERS, sys.executable, tmp_path / "encoder", ["a"], 1),
     ):
         pass
