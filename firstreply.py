@@ -76,7 +76,7 @@ def _score(options: argparse.Namespace) -> int:
             brands=options.brands,
             policy=options.policy,
             cut=options.cut,
-            as_of=options.as_of or datetime.now(UTC),
+            as_of=options.as_of,
             explain=options.explain,
             remember=options.remember,
         )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from data.arrow import import_pyarrow
 from data.formats_in import BadRow, Row, read_csv, read_jsonl, read_parquet
 from data.formats_out import LABELLED_TYPES, CsvWriter, JsonlWriter, ParquetWriter, Writer
 from data.schema import (
@@ -29,6 +30,7 @@ __all__ = [
     "BadRow",
     "Row",
     "Writer",
+    "check_output",
     "file_errors",
     "open_writer",
     "read_labelled",
@@ -118,12 +120,22 @@ def open_writer(path: str | Path, columns: Sequence[str] | Mapping[str, type]) -
     Raises:
         FileError: unknown extension, or the file cannot be written there.
     """
-    writer = _WRITERS[_extension(path)]
+    check_output(path)
+    with file_errors(path):
+        return _WRITERS[_extension(path)](path, columns)
+
+
+def check_output(path: str | Path) -> None:
+    """Whether ``open_writer`` will know what to do, before there is anything to write.
+
+    Raises:
+        FileError: unknown extension, no such folder, or Parquet without what writes it.
+    """
+    if _extension(path) == ".parquet":
+        import_pyarrow(path, "writing")
     folder = Path(path).parent
     if not folder.is_dir():
         raise FileError(f"{path}: there is no folder {folder}; create it first")
-    with file_errors(path):
-        return writer(path, columns)
 
 
 def write_labelled(path: str | Path, mentions: Iterable[LabelledMention]) -> None:

@@ -61,6 +61,9 @@ class MentionError(FirstreplyError):
         self.title = title
         self.detail = detail
 
+    def __reduce__(self) -> tuple[type[MentionError], tuple[str, str]]:
+        return type(self), (self.title, self.detail)
+
 
 def _text_size(text: str) -> str:
     if not text.strip():

@@ -205,6 +205,7 @@ def _turns(
         medians["bare_gops"] = gops * float(np.mean([len(scorer.prepare(m.text, target_of(m)).ids) for m in texts]))
     return {
         "encoder_of_peers": name,
+        "peers": peers.PINNED if job.peers is not None and name is not None else {},
         "skipped": skipped,
         "turns": turns,
         "medians": medians | memory,

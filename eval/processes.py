@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import http.client
 import os
+import resource
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -34,8 +35,8 @@ class Server:
     process: psutil.Process
 
     def memory(self) -> float:
-        """Resident memory, in MiB."""
-        return float(self.process.memory_info().rss) / _MIB
+        """Memory that it and the processes it began hold, in MiB."""
+        return _memory(self.process) / _MIB
 
     def cpu_seconds(self) -> float:
         """CPU time that it has used so far, in user and system mode."""
@@ -50,7 +51,7 @@ class Ended:
     seconds: float
     cpu_seconds: float
     peak_memory: float
-    """The most resident memory that it had, in MiB."""
+    """The most memory that it and the processes it began held at once, in MiB."""
 
 
 def firstreply(*arguments: object) -> list[str]:
@@ -98,23 +99,30 @@ def run(command: Sequence[str], given: str = "") -> Ended:
     with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as stdin:
         stdin.write(given)
         stdin.seek(0)
-        began = time.perf_counter()
+        began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
         process = psutil.Popen(list(command), stdin=stdin, stdout=said, stderr=said)
-        peak, times = 0, None
+        peak = 0.0
         while process.poll() is None:
-            try:
-                memory, times = process.memory_info(), process.cpu_times()
-                peak = max(peak, memory.rss)
-                process.wait(timeout=0.02)
-            except psutil.TimeoutExpired:
-                continue
-            except psutil.NoSuchProcess:
-                break
+            peak = max(peak, _memory(process))
+            with suppress(psutil.TimeoutExpired):
+                process.wait(timeout=0.05)
         status = process.wait()
-        took = time.perf_counter() - began
+        took, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
         if status != 0:
             raise FirstreplyError(f"{' '.join(command[1:4])} ended with status {status}: {last_line(said)}")
-    return Ended(took, times.user + times.system if times else 0.0, peak / _MIB)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Ended(took, cpu, peak / _MIB)
+
+
+def _memory(process: psutil.Process) -> float:
+    """Bytes that it and the processes it began hold; what they share counts once, where the system can tell."""
+    held = 0.0
+    with suppress(psutil.Error):
+        for one in (process, *process.children(recursive=True)):
+            with suppress(psutil.Error):
+                memory = one.memory_full_info()
+                held += getattr(memory, "pss", memory.rss)
+    return held
 
 
 def last_line(said: IO[str]) -> str:

@@ -38,6 +38,12 @@ class Triage:
         self.cut = cut
         self.name = scorer.name
 
+    @property
+    def sha256(self) -> str:
+        """The hash of the bundle that answers, or of the cascade."""
+        scorer = self.scorer
+        return scorer.cascade.sha256 if isinstance(scorer, Cascade) else scorer.bundle.sha256
+
     def answer(self, mention: Mention, *, as_of: datetime, explain: bool = False) -> list[dict[str, Any]]:
         """One JSON-ready result object for each target brand (one without a target where none is given or found).
 
@@ -88,7 +94,7 @@ class Triage:
         cascade = self.scorer.cascade if isinstance(self.scorer, Cascade) else None
         return {
             "model": self.name,
-            "sha256": (cascade or bundle).sha256,
+            "sha256": self.sha256,
             **({"tiers": {"fast": cascade.fast.sha256, "full": cascade.full.sha256}} if cascade else {}),
             "base_model": bundle.base_model,
             "max_tokens": bundle.max_tokens,

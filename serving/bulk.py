@@ -1,6 +1,7 @@
 """``firstreply score``: a file of mentions in, a file of results out, of any length in constant memory.
 
-Leaves out the formats of files (``data.files``), what a result holds (``model.triage``) and what is said on the way
+Leaves out the formats of files (``data.files``), what a result holds (``model.triage``), the processes that score
+(``serving.workers``), what a job that was killed leaves (``serving.unfinished``) and what is said on the way
 (``serving.progress``).
 """
 
@@ -8,25 +9,29 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime
-from itertools import chain
+from datetime import UTC, datetime
+from itertools import chain, islice
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple
 
-from data.files import BadRow, Row, Writer, file_errors, open_writer, read_rows
+from data.files import BadRow, Row, check_output, file_errors, open_writer, read_rows
 from data.schema import INTENTS, FileError, Mention, MentionError, mention_from_row, unknown_columns
 from model.cascade import is_cascade, load_reader
-from model.pipeline import Pipeline
+from model.pipeline import TURN, usable_cores
 from model.policy import Policy
-from model.triage import Ready, Triage
+from model.triage import Triage
 from serving.progress import Progress
+from serving.unfinished import Tally, Unfinished
+from serving.workers import in_order
 
 _COLUMNS_SAID = 20
 """Unknown columns that are named; JSON lines may have any number of them."""
+_CHUNK = 32
+"""Rows that a process is given at once; to explain, which takes longer, ``TURN``."""
 
 
 @dataclass(frozen=True)
@@ -45,31 +50,21 @@ class BulkJob:
     """Policy file; None is the default one."""
     cut: str
     """Which of the bundle's cuts makes labels of probabilities."""
-    as_of: datetime
-    """The moment at which waiting times end; a mention without ``created_at`` is of this moment."""
+    as_of: datetime | None = None
+    """The moment at which waiting times end; a mention without ``created_at`` is of this moment. None is when the job
+    was begun."""
     explain: bool = False
     """Also say which words moved each label."""
     remember: int = 0
     """Mentions whose reading is kept in memory, so that a repeat costs nothing (``model.scorer.Scorer``)."""
 
 
-_Results = list[dict[str, Any]] | MentionError
-
-
-@dataclass(frozen=True)
-class _Reading:
-    """A row and the mention in it, or why there is none."""
-
-    number: int
-    identifier: str | None
-    mention: Mention | MentionError
-
-
 def score_file(job: BulkJob) -> int:
     """Score every row of a file; results are in the order of the rows.
 
     A row that cannot be scored goes to ``OUTPUT.rejects.jsonl``, or to stderr when OUTPUT is stdout. OUTPUT takes its
-    place only when it is whole: a job that fails or is interrupted leaves what was there before.
+    place only when it is whole: a job that fails or is interrupted leaves what was there before. When INPUT is a file,
+    the same job begun again goes on where it was.
 
     Returns:
         Exit status: 0 all scored, 3 some rows rejected.
@@ -79,72 +74,182 @@ def score_file(job: BulkJob) -> int:
         BrokenPipeError: nobody reads stdout any more.
     """
     output = job.output or _default_output(job.input)
-    rejects = f"{output}.rejects.jsonl"
-    if job.input != "-" and Path(job.input).resolve() in (Path(output).resolve(), Path(rejects).resolve()):
+    rejects = Path(f"{output}.rejects.jsonl")
+    if job.input != "-" and Path(job.input).resolve() in (Path(output).resolve(), rejects.resolve()):
         raise FileError(f"{job.input}: would be read and written at once; give another -o OUTPUT")
-    if output == "-":
-        return _score(job, output, rejects)
-    with file_errors(output):
-        return _score(job, output, rejects)
-
-
-def _score(job: BulkJob, output: str, rejects: str) -> int:
     rows = read_rows(job.input)
     first = next(rows, None)  # before anything is loaded or written: most of what is wrong with a file shows here
-    with ExitStack() as stack:
-        writer = stack.enter_context(open_writer(output, _columns(job.explain, is_cascade(job.bundle))))
-        rejected = stack.enter_context(_Rejects(output, rejects))
-        triage = Triage(
-            load_reader(job.bundle, brands=job.brands, remember=job.remember), Policy.load(job.policy), job.cut
-        )
-        progress = stack.enter_context(Progress(output))
-        as_row = _result_row if output == "-" or Path(output).suffix.lower() == ".jsonl" else _flat_row
+    rows = chain([] if first is None else [first], rows)
+    if output == "-":
+        scoring = _Scoring(job, job.as_of or datetime.now(UTC))
+        tally = _score(job, scoring, rows, _Streams())
+    else:
+        check_output(output)
+        with file_errors(output):
+            tally = _to_file(job, rows, output, rejects)
+    return 3 if tally.rejected else 0
 
-        def prepared(readings: Iterator[_Reading]) -> Iterator[tuple[_Reading, Ready | MentionError]]:
-            for one in readings:
-                yield one, triage.prepare(one.mention) if isinstance(one.mention, Mention) else one.mention
 
-        def answer(turn: Sequence[tuple[_Reading, Ready | MentionError]]) -> list[tuple[_Reading, _Results]]:
-            ready = [what for _, what in turn if isinstance(what, Ready)]
-            answers = iter(triage.answer_ready(ready, as_of=job.as_of, explain=job.explain))
-            return [(one, next(answers) if isinstance(what, Ready) else what) for one, what in turn]
+def _to_file(job: BulkJob, rows: Iterator[Row | BadRow], output: str, rejects: Path) -> Tally:
+    triage = _triage(job)
+    identity = _identity(job, triage)
+    with Unfinished(output, identity) as unfinished:
+        if unfinished.left:
+            _say(f"{output}: begun anew; what was done before does not count: {unfinished.left}")
+        done = unfinished.tally.rows
+        if done:
+            _say(f"{output}: going on after the {done:,} rows that are done")
+        begun = datetime.fromisoformat(unfinished.as_of) if unfinished.as_of else datetime.now(UTC)
+        unfinished.as_of = begun.isoformat()
+        _score(job, _Scoring(job, job.as_of or begun, triage), islice(rows, done, None), unfinished)
+        if identity != _identity(job, triage):
+            raise FileError(f"{job.input}: was changed while it was read; score it again")
+        _put_in_place(unfinished, Path(output), rejects, _columns(job.explain, is_cascade(job.bundle)))
+    return unfinished.tally
 
-        pipeline = stack.enter_context(Pipeline())
-        readings = _readings(chain([] if first is None else [first], rows))
-        for reading, results in pipeline.in_order(answer, prepared(readings)):
-            if isinstance(results, MentionError):
-                rejected.write({"row": reading.number, "id": reading.identifier, "reason": str(results)})
-                progress.rejected()
-                continue
-            for result in results:
-                writer.write(as_row(result, triage.name))
-            progress.scored(results)
-    progress.summary()
-    return 3 if rejected.any else 0
+
+def _score(job: BulkJob, scoring: _Scoring, rows: Iterable[Row | BadRow], into: _Streams | Unfinished) -> Tally:
+    """Score rows, and say how far it is."""
+    chunks = _chunks(_columns_said(rows), TURN if job.explain else _CHUNK)
+    with (
+        Progress(into.tally) as progress,
+        closing(in_order(scoring, chunks, usable_cores())) as answers,
+    ):
+        for scored in answers:
+            into.append(*scored)
+            progress.said()
+    progress.summary(into.name)
+    return into.tally
+
+
+class _Streams:
+    """Results to stdout and rejects to stderr."""
+
+    name = "stdout"
+
+    def __init__(self) -> None:
+        self.tally = Tally()
+
+    def append(self, results: bytes, rejects: bytes, tally: Tally) -> None:
+        """Write the lines of some more rows."""
+        self.tally.add(tally)
+        sys.stderr.write(rejects.decode("utf-8"))
+        sys.stdout.buffer.write(results)
+        sys.stdout.buffer.flush()
+
+
+class _Scored(NamedTuple):
+    """What came of some rows: JSON lines of results and of rejects, and how many."""
+
+    results: bytes
+    rejects: bytes
+    tally: Tally
+
+
+class _Scoring:
+    """What is done with some rows, in whatever process; a pickle of it loads the bundle again."""
+
+    def __init__(self, job: BulkJob, as_of: datetime, triage: Triage | None = None) -> None:
+        self._job, self._as_of = job, as_of
+        self._triage = triage or _triage(job)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._job, self._as_of)
+
+    def __call__(self, rows: Sequence[Row | BadRow]) -> _Scored:
+        results: list[dict[str, Any]] = []
+        rejects: list[dict[str, Any]] = []
+        iterator = iter(rows)
+        while turn := [(row, _mention(row)) for row in islice(iterator, TURN)]:
+            ready = [self._triage.prepare(mention) for _, mention in turn if isinstance(mention, Mention)]
+            answers = iter(self._triage.answer_ready(ready, as_of=self._as_of, explain=self._job.explain))
+            for row, mention in turn:
+                answer = next(answers) if isinstance(mention, Mention) else mention
+                if isinstance(answer, MentionError):
+                    rejects.append({"row": row.number, "id": _identifier(row), "reason": str(answer)})
+                else:
+                    results += [{**result, "model": self._triage.name} for result in answer]
+        labels = Counter(label for result in results for label in result["labels"])
+        return _Scored(_lines(results), _lines(rejects), Tally(len(rows), len(rejects), len(results), labels))
+
+
+def _triage(job: BulkJob) -> Triage:
+    reader = load_reader(job.bundle, brands=job.brands, remember=job.remember)
+    return Triage(reader, Policy.load(job.policy), job.cut)
+
+
+def _identity(job: BulkJob, triage: Triage) -> dict[str, Any] | None:
+    """What the results depend on; None where the input can be read only once."""
+    source = Path(job.input)
+    if not source.is_file():
+        return None
+    status = source.stat()
+    return {
+        "input": [str(source.resolve()), status.st_size, status.st_mtime_ns],
+        "model": [triage.name, triage.sha256],
+        "policy": triage.policy.sha256,
+        "cut": triage.cut,
+        "time": job.as_of and job.as_of.isoformat(),
+        "output": "explained" if job.explain else "plain",
+    }
+
+
+def _put_in_place(unfinished: Unfinished, output: Path, rejects: Path, columns: Mapping[str, type]) -> None:
+    if output.suffix.lower() == ".jsonl":
+        unfinished.finish(output, rejects)
+        return
+    with open_writer(output, columns) as writer:
+        for result in unfinished.results():
+            writer.write(_flat_row(result))
+    unfinished.finish(None, rejects)
 
 
 def _default_output(source: str) -> str:
     return "-" if source == "-" else str(Path(source).with_suffix(".scored.jsonl"))
 
 
-def _readings(rows: Iterator[Row | BadRow]) -> Iterator[_Reading]:
-    """The mention of each row; columns that nobody looks at are named on stderr when they first come."""
+def _columns_said(rows: Iterable[Row | BadRow]) -> Iterator[Row | BadRow]:
+    """The rows; columns that nobody looks at are named on stderr when they first come."""
     said: set[str] = set()
     for row in rows:
-        if isinstance(row, BadRow):
-            yield _Reading(row.number, None, row.reason)
-            continue
-        if len(said) < _COLUMNS_SAID and (
-            unknown := [name for name in unknown_columns(row.values) if name not in said]
+        if (
+            isinstance(row, Row)
+            and len(said) < _COLUMNS_SAID
+            and (unknown := [name for name in unknown_columns(row.values) if name not in said])
         ):
             said.update(unknown)
-            print(f"firstreply: columns that are not read: {', '.join(unknown[:_COLUMNS_SAID])}", file=sys.stderr)
-        given = row.values.get("id")
-        try:
-            mention: Mention | MentionError = mention_from_row(row.values, str(row.number))
-        except MentionError as reason:
-            mention = reason
-        yield _Reading(row.number, str(row.number if given in (None, "") else given), mention)
+            _say(f"columns that are not read: {', '.join(unknown[:_COLUMNS_SAID])}")
+        yield row
+
+
+def _chunks(rows: Iterator[Row | BadRow], size: int) -> Iterator[list[Row | BadRow]]:
+    while chunk := list(islice(rows, size)):
+        yield chunk
+
+
+def _mention(row: Row | BadRow) -> Mention | MentionError:
+    if isinstance(row, BadRow):
+        return row.reason
+    try:
+        return mention_from_row(row.values, str(row.number))
+    except MentionError as reason:
+        return reason
+
+
+def _identifier(row: Row | BadRow) -> str | None:
+    """The id of a row that is no mention, where it can have one."""
+    if isinstance(row, BadRow):
+        return None
+    given = row.values.get("id")
+    return str(row.number if given in (None, "") else given)
+
+
+def _lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode("utf-8")
+
+
+def _say(what: str) -> None:
+    print(f"firstreply: {what}", file=sys.stderr, flush=True)
 
 
 def _columns(explain: bool, tier: bool) -> dict[str, type]:
@@ -156,12 +261,7 @@ def _columns(explain: bool, tier: bool) -> dict[str, type]:
     return columns | ({"why": str} if explain else {}) | {"model": str}
 
 
-def _result_row(result: Mapping[str, Any], model: str) -> dict[str, Any]:
-    """A result as it is answered over HTTP, and who answered."""
-    return {**result, "model": model}
-
-
-def _flat_row(result: Mapping[str, Any], model: str) -> dict[str, Any]:
+def _flat_row(result: Mapping[str, Any]) -> dict[str, Any]:
     """A result as cells of CSV or Parquet."""
     return {
         **result,
@@ -169,38 +269,4 @@ def _flat_row(result: Mapping[str, Any], model: str) -> dict[str, Any]:
         "labels": "|".join(result["labels"]),
         "truncated": result.get("truncated", False),
         "uncertain": result.get("uncertain", False),
-        "model": model,
     }
-
-
-class _Rejects:
-    """Rows that could not be scored, one JSON object a line: beside OUTPUT, or on stderr when that is stdout.
-
-    The file is there when there is something in it: one that an earlier job left is removed.
-    """
-
-    def __init__(self, output: str, path: str) -> None:
-        self.any = False
-        self._path = None if output == "-" else path
-        self._writer: Writer | None = None
-
-    def write(self, row: Mapping[str, Any]) -> None:
-        """Append one row."""
-        self.any = True
-        if self._path is None:
-            print(json.dumps(row, ensure_ascii=False), file=sys.stderr)
-            return
-        if self._writer is None:
-            self._writer = open_writer(self._path, ())
-        self._writer.write(row)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._writer is not None:
-            self._writer.__exit__(kind, error, trace)
-        elif self._path is not None and kind is None:
-            Path(self._path).unlink(missing_ok=True)

@@ -7,49 +7,49 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import Counter
-from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from data.schema import INTENTS
+from serving.unfinished import Tally
 
 _TERMINAL_SECONDS, _LOG_SECONDS = 0.2, 15.0
 
 
 class Progress:
-    """Counts rows and says so: one line that renews itself on a terminal, a line now and then elsewhere.
+    """Says how far a job is: one line that renews itself on a terminal, a line now and then elsewhere.
 
     Args:
-        output: where the results go, for the last line.
+        tally: what has been done; whoever does more counts it there.
     """
 
-    def __init__(self, output: str) -> None:
-        self._output = "stdout" if output == "-" else output
-        self._rows = self._rejected = self._results = 0
-        self._labels: Counter[str] = Counter()
+    def __init__(self, tally: Tally) -> None:
+        self._tally, self._before = tally, tally.rows
         self._terminal = sys.stderr.isatty()
         self._started = self._said = time.monotonic()
 
-    def scored(self, results: Sequence[Mapping[str, Any]]) -> None:
-        """One more row, and its results."""
-        self._results += len(results)
-        for result in results:
-            self._labels.update(result["labels"])
-        self._row()
+    def said(self) -> None:
+        """Say how far it is, if it is time to."""
+        now = time.monotonic()
+        if now - self._said >= (_TERMINAL_SECONDS if self._terminal else _LOG_SECONDS):
+            self._said = now
+            line = f"{self._tally.rows:,} rows, {self._speed()}"
+            print(
+                f"\r\x1b[K{line}" if self._terminal else line,
+                end="" if self._terminal else "\n",
+                file=sys.stderr,
+                flush=True,
+            )
 
-    def rejected(self) -> None:
-        """One more row, which could not be scored."""
-        self._rejected += 1
-        self._row()
-
-    def summary(self) -> None:
-        """Say what was done: rows, speed, results and the share of each label among them."""
-        shares = ", ".join(f"{intent} {self._labels[intent] / max(1, self._results):.1%}" for intent in INTENTS)
-        rejected = f", {self._rejected:,} rejected" if self._rejected else ""
+    def summary(self, output: str) -> None:
+        """Say what was done: rows, speed, results and the share of each label, and where they are."""
+        tally = self._tally
+        shares = ", ".join(f"{intent} {tally.labels.get(intent, 0) / max(1, tally.results):.1%}" for intent in INTENTS)
+        rejected = f", {tally.rejected:,} rejected" if tally.rejected else ""
+        before = f", {self._before:,} of them before" if self._before else ""
         print(
-            f"firstreply: {self._rows:,} rows{rejected} in {self._seconds():.1f} s ({self._speed()}) "
-            f"→ {self._results:,} results in {self._output}: {shares}",
+            f"firstreply: {tally.rows:,} rows{before}{rejected} in {self._seconds():.1f} s ({self._speed()}) "
+            f"→ {tally.results:,} results in {output}: {shares}",
             file=sys.stderr,
         )
 
@@ -62,21 +62,8 @@ class Progress:
         if self._terminal:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
-    def _row(self) -> None:
-        self._rows += 1
-        now = time.monotonic()
-        if now - self._said >= (_TERMINAL_SECONDS if self._terminal else _LOG_SECONDS):
-            self._said = now
-            line = f"{self._rows:,} rows, {self._speed()}"
-            print(
-                f"\r\x1b[K{line}" if self._terminal else line,
-                end="" if self._terminal else "\n",
-                file=sys.stderr,
-                flush=True,
-            )
-
     def _seconds(self) -> float:
         return time.monotonic() - self._started
 
     def _speed(self) -> str:
-        return f"{self._rows / max(self._seconds(), 1e-9):,.0f} rows/s"
+        return f"{(self._tally.rows - self._before) / max(self._seconds(), 1e-9):,.0f} rows/s"

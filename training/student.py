@@ -132,8 +132,8 @@ class Imitation(nn.Module):
             return base.read(self.base_ids[input_ids], attention_mask)
 
 
-def kept_student(folder: str, base: PreTrainedTokenizerFast) -> tuple[PreTrainedModel, SmallTokens]:
-    """A student that was kept, and its tokens.
+def kept_student(folder: str, base: PreTrainedTokenizerFast, dropout: float) -> tuple[PreTrainedModel, SmallTokens]:
+    """A student that was kept, with this much dropout from now on, and its tokens.
 
     Raises:
         BaseModelError: it cannot be read, or has tokens that the base lacks.
@@ -143,6 +143,10 @@ def kept_student(folder: str, base: PreTrainedTokenizerFast) -> tuple[PreTrained
     tokens = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
     if strange := next((token for token, _ in tokens if token not in known), None):
         raise BaseModelError(f"student {folder}: its token {strange!r} is none of the base's; give its own base")
+    encoder.config.hidden_dropout_prob = dropout
+    for name, module in encoder.named_modules():
+        if isinstance(module, nn.Dropout) and ".attention.self." not in name:
+            module.p = dropout
     return encoder, SmallTokens(tokenizer, torch.tensor([known[token] for token, _ in tokens]))
 
 

@@ -106,7 +106,7 @@ def _start(recipe: Recipe, training: Mentions, brands: Brands) -> _Start:
         return _Start(base, encoder, tokenizer, None, kept_head)
     if recipe.student.begin:
         kept_head = Path(recipe.student.begin)
-        encoder, small = kept_student(recipe.student.begin, tokenizer)
+        encoder, small = kept_student(recipe.student.begin, tokenizer, recipe.student.dropout)
         check_base(recipe.student.begin, encoder, recipe.max_tokens)
         return _Start(base, encoder, small.tokenizer, small, kept_head)
     read = Encoder.of(Tokenizer.from_str(tokenizer.backend_tokenizer.to_str()), recipe.max_tokens)
