@@ -49,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    from serving.limits import Limits
     from serving.server import ServeSettings, serve
 
     return serve(
@@ -60,9 +61,31 @@ def _serve(options: argparse.Namespace) -> int:
             policy=options.policy,
             cut=options.cut,
             remember=options.remember,
-            access_log=options.access_log,
+            workers=options.workers,
+            keys=options.keys,
+            no_keys=options.no_keys,
+            bundles=options.bundles,
+            shadow=options.shadow,
+            shadow_share=options.shadow_share,
+            closed=options.close,
+            origins=options.allow_origin,
+            traces=options.traces,
+            log_requests=options.access_log,
+            log_json=options.log == "json",
+            drain_seconds=options.drain,
+            limits=Limits().changed(options.limit),
         )
     )
+
+
+def _keys_new(options: argparse.Namespace) -> int:
+    from serving.keys import new_key
+
+    settings = {"admin": options.admin, "per_second": options.per_second, "at_once": options.at_once}
+    key = new_key(options.file, options.name, **settings)
+    print(f"firstreply: {options.file} has the hash of {options.name}'s key; this is the key:", file=sys.stderr)
+    print(key)
+    return 0
 
 
 def _score(options: argparse.Namespace) -> int:
@@ -326,7 +349,52 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--port", type=_port, default=8080, help="port; 0 takes a free one (default %(default)s)")
     _reading_options(serve)
     _remember(serve)
+    serve.add_argument(
+        "--workers", type=_count, default=1, metavar="N", help="processes that answer (default %(default)s)"
+    )
+    serve.add_argument(
+        "--keys", type=Path, metavar="FILE", help="ask for one of these API keys (make them with firstreply keys new)"
+    )
+    serve.add_argument("--no-keys", action="store_true", help="let other machines call without a key")
+    serve.add_argument(
+        "--limit",
+        action="append",
+        default=[],
+        metavar="NAME=N",
+        help="body_bytes, header_bytes, mentions, requests, tokens, connections, seconds, header_seconds or"
+        " body_seconds, for each worker; may be given several times",
+    )
+    serve.add_argument("--bundles", type=Path, metavar="DIR", help="folder of bundles that an admin may put in place")
+    serve.add_argument(
+        "--shadow", type=Path, metavar="DIR", help="second bundle that reads a share of the requests too"
+    )
+    serve.add_argument(
+        "--shadow-share", type=_share, default=0.05, metavar="P", help="that share (default %(default)s)"
+    )
+    serve.add_argument(
+        "--close", action="append", default=[], choices=("metrics", "docs"), help="an address that there is not to be"
+    )
+    serve.add_argument(
+        "--allow-origin", action="append", default=[], metavar="ORIGIN", help="web origin whose pages may call (CORS)"
+    )
+    serve.add_argument("--traces", metavar="URL", help="OpenTelemetry collector, OTLP over HTTP (extra otel)")
     serve.add_argument("--access-log", action="store_true", help="log one line a request (never the posts)")
+    serve.add_argument("--log", choices=("text", "json"), default="text", help="lines of the log (default %(default)s)")
+    serve.add_argument(
+        "--drain",
+        type=_positive,
+        default=2.0,
+        metavar="SECONDS",
+        help="when told to stop, go on taking connections for so long (default %(default)s)",
+    )
+
+    keys = _group(commands, "keys", "API keys of those who may call the endpoint")
+    new = _command(keys, "new", _keys_new, "make a key, add its hash to a keys file, print it")
+    new.add_argument("file", type=Path, metavar="FILE", help="keys file (TOML), made if it is not there")
+    new.add_argument("name", metavar="NAME", help="of the caller")
+    new.add_argument("--admin", action="store_true", help="may also reload bundles and policy")
+    new.add_argument("--per-second", type=_positive, metavar="N", help="requests a second that it may send")
+    new.add_argument("--at-once", type=_count, metavar="N", help="requests in flight that it may have")
 
     score = _command(commands, "score", _score, "score a file of mentions")
     score.add_argument("input", metavar="INPUT", help=".csv, .jsonl or .parquet; - is JSON lines on stdin")

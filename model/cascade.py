@@ -123,6 +123,11 @@ class Cascade(MentionReader):
             return replace(self.full.read_prepared(self.full.prepare_words(prepared.normalised)), tier="full")
         return replace(reading, tier="fast")
 
+    def remembered(self) -> tuple[int, int]:
+        """Of both bundles together."""
+        (hits, misses), (more, others) = self.fast.remembered(), self.full.remembered()
+        return hits + more, misses + others
+
     def explain(
         self, text: str, brand: str | None, intents: Sequence[str], *, against: bool = False
     ) -> dict[str, list[dict[str, Any]]]:

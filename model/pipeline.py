@@ -117,8 +117,10 @@ class Pipeline:
         self.threads = threads or usable_cores()
         self.failure: BaseException | None = None
         """What a thread died of."""
-        self._most_tokens = most_tokens
-        self._tokens = 0
+        self.most_tokens = most_tokens
+        """That may wait, over all lanes."""
+        self.tokens = 0
+        """That wait, or that room is kept for."""
         self._lanes: deque[Lane] = deque()
         self._open: set[Lane] = set()
         self._stopped = False
@@ -186,9 +188,9 @@ class Pipeline:
     def _reserve(self, lane: Lane, tokens: int) -> None:
         with self._changed:
             self._check()
-            if self._tokens + tokens > self._most_tokens:
+            if self.tokens + tokens > self.most_tokens:
                 raise QueueFullError
-            self._tokens += tokens
+            self.tokens += tokens
             lane._reserved += tokens
 
     def _add(self, lane: Lane, items: Sequence[Any], tokens: Sequence[int], last: bool) -> bool:
@@ -198,9 +200,9 @@ class Pipeline:
             self._check()
             ours = lane._reserved
             rest = 0 if last else max(0, ours - sum(tokens))
-            if self._tokens - ours + rest + sum(tokens) > self._most_tokens:
+            if self.tokens - ours + rest + sum(tokens) > self.most_tokens:
                 raise QueueFullError
-            self._tokens += sum(tokens) + rest - ours
+            self.tokens += sum(tokens) + rest - ours
             lane._reserved = rest
             if items and not lane._waiting:
                 self._lanes.append(lane)
@@ -242,7 +244,7 @@ class Pipeline:
             # The last items are shared out, so that no thread has four while another has none.
             size = lane._turn if self._lanes else min(lane._turn, -(-len(lane._waiting) // self.threads))
             turn = [lane._waiting.popleft() for _ in range(min(size, len(lane._waiting)))]
-            self._tokens -= sum(tokens for _, _, tokens in turn)
+            self.tokens -= sum(tokens for _, _, tokens in turn)
             if lane._waiting:
                 self._lanes.append(lane)
             return lane, [place for place, _, _ in turn], [item for _, item, _ in turn]
@@ -265,7 +267,7 @@ class Pipeline:
             if lane._ended:
                 return
             lane._ended, lane.failure = True, failure
-            self._tokens -= sum(tokens for _, _, tokens in lane._waiting) + lane._reserved
+            self.tokens -= sum(tokens for _, _, tokens in lane._waiting) + lane._reserved
             lane._waiting.clear()
             lane._reserved = 0
             self._open.discard(lane)

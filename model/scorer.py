@@ -7,7 +7,7 @@ does not depend on its neighbours. Sessions are single-threaded; many mentions r
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import groupby
@@ -77,6 +77,10 @@ class MentionReader(ABC):
     def read_prepared(self, prepared: Prepared) -> Reading:
         """The reading of what ``prepare`` made."""
 
+    @abstractmethod
+    def remembered(self) -> tuple[int, int]:
+        """How many readings were remembered so far, and how many were not; 0 and 0 where nothing is kept."""
+
     def read(self, text: str, brand: str | None) -> Reading:
         """Read ``text`` as a mention of ``brand`` (None: of the brand whose handle it names, if any)."""
         return self.read_prepared(self.prepare(text, brand))
@@ -104,7 +108,8 @@ class Scorer(MentionReader):
         self.name = name
         self.encoder = bundle.encoder()
         self.session = _session(bundle)
-        self._logits = lru_cache(remember)(self._run) if remember else self._run
+        self._kept = lru_cache(remember)(self._run) if remember else None
+        self._logits: Callable[[tuple[int, ...]], tuple[float, ...]] = self._kept or self._run
 
     @classmethod
     def load(cls, folder: Path, *, brands: Path | None = None, remember: int = 0) -> Scorer:
@@ -157,6 +162,10 @@ class Scorer(MentionReader):
             brand_key=self.brands.target(target).key if target else None,
             bundle=self.bundle,
         )
+
+    def remembered(self) -> tuple[int, int]:
+        """How many readings were remembered so far, and how many were not; 0 and 0 where nothing is kept."""
+        return self._kept.cache_info()[:2] if self._kept is not None else (0, 0)
 
     def explain(
         self, text: str, brand: str | None, intents: Sequence[str], *, against: bool = False

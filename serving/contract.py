@@ -17,17 +17,23 @@ from pydantic.json_schema import models_json_schema
 from data.schema import INTENTS, Mention
 
 PROBLEMS: dict[int, tuple[str, str]] = {
+    401: ("Not authenticated", "The server asks for a key: `Authorization: Bearer KEY`."),
+    403: ("Not allowed", "The key is good, but not for this."),
     404: ("Not found", "There is nothing at this address."),
     405: ("Method not allowed", "This address takes another method; `Allow` names it."),
+    408: ("Request timeout", "The request did not arrive in time."),
+    409: ("Conflict", "What was asked for is not fit to take over; nothing was changed."),
     413: ("Request body too large", "The body is larger than the server's limit; send fewer mentions at once."),
     415: ("Unsupported media type", "The body must be `application/json`, not compressed."),
-    422: ("Malformed request", "The body is not JSON, or not an object with `mentions` in it; nothing was scored."),
+    422: ("Malformed request", "The body or a header cannot be understood; nothing was scored."),
     429: (
         "Too many requests",
-        "As many requests or mentions as the server takes are waiting; try again after `Retry-After`.",
+        "As many requests or mentions as the server takes are waiting, or the key's rate is used up; try again after"
+        " `Retry-After`.",
     ),
     500: ("Internal server error", "The server failed; nothing was scored."),
     503: ("Not ready", "The server is starting, stopping or unable to score; try again after `Retry-After`."),
+    504: ("Timeout", "There was no answer in the time that the request or the server allows; what waited is dropped."),
 }
 """Status → title and what it means."""
 
@@ -231,6 +237,55 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": " — ".join(PROBLEMS[status]), "content": content} for status in statuses}
 
 
+class ReloadRequest(Shape):
+    """Which bundle is to answer."""
+
+    bundle: str | None = None
+    """Name of a folder in the server's `--bundles`; null is the bundle in use, read anew."""
+
+
+class ReloadResponse(Shape):
+    """How the bundle that answers now compared with the one before."""
+
+    model: str
+    sha256: str
+    before: str
+    """The model that answered before."""
+    compared: int
+    """Of the last mentions, those that both read."""
+    different: int
+    """Of these, those with other labels."""
+
+
+KEYS: dict[str, Any] = {"security": [{}, {"key": []}]}
+"""OpenAPI's description of an operation that asks for a key where the server has keys."""
+
+TIMEOUT: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "X-Request-Timeout",
+            "in": "header",
+            "required": False,
+            "description": "Seconds after which the answer is of no use any more; at most what the server allows.",
+            "schema": {"type": "number", "exclusiveMinimum": 0},
+        }
+    ]
+}
+
+RELOAD_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ReloadRequest"}}},
+    }
+}
+
+RELOAD_RESPONSE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "It answers from now on.",
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ReloadResponse"}}},
+    }
+}
+
 SCORE_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -273,10 +328,14 @@ def openapi_document(app: FastAPI, max_mentions: int) -> dict[str, Any]:
     """The OpenAPI document of ``app``, with the types above among its components."""
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     _, schemas = models_json_schema(
-        [(model, "validation") for model in (ScoreRequest, ScoreResponse, ModelInfo, Problem)],
+        [
+            (model, "validation")
+            for model in (ScoreRequest, ScoreResponse, ReloadRequest, ReloadResponse, ModelInfo, Problem)
+        ],
         ref_template="#/components/schemas/{model}",
     )
     components = schemas["$defs"]
     components["ScoreRequest"]["properties"]["mentions"]["maxItems"] = max_mentions
     document.setdefault("components", {}).setdefault("schemas", {}).update(components)
+    document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     return document

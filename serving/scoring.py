@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
@@ -15,8 +16,10 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from data.schema import Mention, MentionError, mention_from_json
-from model.pipeline import TURN, Lane, Pipeline
+from model.pipeline import TURN, Lane, Pipeline, PipelineError, QueueFullError
 from model.triage import Ready, Triage
+from serving.live import Live, Shadow
+from serving.metrics import Metrics
 
 _AT_ONCE = 1_500
 """Characters of a request that become tokens on the event loop: some two milliseconds, less than handing them over and
@@ -56,25 +59,32 @@ class Scoring:
     """Scores the mentions of requests on a pipeline's threads; used on one event loop.
 
     Args:
-        triage: thread-safe, and busy with computing outside the interpreter's lock.
+        live: what answers, thread-safe and busy with computing outside the interpreter's lock.
         pipeline: where the scoring runs.
         executor: where the texts of large requests become tokens; those of small ones do so at once.
+        metrics: where it is counted.
+        shadow: what reads a share of the mentions besides.
     """
 
-    def __init__(self, triage: Triage, pipeline: Pipeline, executor: Executor) -> None:
-        self._triage = triage
-        self._pipeline = pipeline
-        self._executor = executor
+    def __init__(
+        self, live: Live, pipeline: Pipeline, executor: Executor, metrics: Metrics, shadow: Shadow | None = None
+    ) -> None:
+        self.live, self.pipeline = live, pipeline
+        self._executor, self._metrics, self._shadow = executor, metrics, shadow
+        self._remembered: tuple[Triage | None, int, int] = (None, 0, 0)
 
-    @property
-    def failed(self) -> bool:
-        """Whether nothing can be scored any more."""
-        return self._pipeline.failure is not None
-
-    async def answers(self, items: Sequence[Mention | dict[str, Any]], as_of: datetime, explain: bool) -> list[str]:
+    async def answers(
+        self, triage: Triage, items: Sequence[Mention | dict[str, Any]], as_of: datetime, explain: bool
+    ) -> list[str]:
         """The answer to each item as JSON text, in their order; a mention with several targets has several objects.
 
         When this is cancelled, what no thread has begun is dropped.
+
+        Args:
+            triage: what answers them all, once ``live``'s.
+            items: mentions, and the error objects that stand in the place of others.
+            as_of: the moment at which waiting times end.
+            explain: also say which words each label rests on.
 
         Raises:
             QueueFullError: more tokens wait than may; none of these mentions was taken.
@@ -92,44 +102,93 @@ class Scoring:
                 loop.call_soon_threadsafe(settle)
 
         parts = list(_parts(items))
-        work = partial(self._texts, as_of=as_of, explain=explain)
-        lane = self._pipeline.lane(work, end, turn=1 if explain else TURN)
+        work = _Work(triage, self._metrics, as_of, explain)
+        lane = self.pipeline.lane(work, end, turn=1 if explain else TURN)
+        feed = partial(self._feed, triage, lane, parts, work, explain)
         try:
             if sum(len(part.item.text) for part in parts if isinstance(part.item, Mention)) <= _AT_ONCE:
-                self._feed(lane, parts, len(parts), explain)
+                feed(len(parts))
             else:
-                lane.reserve(len(parts) * self._triage.scorer.bundle.max_tokens)
-                await loop.run_in_executor(self._executor, self._feed, lane, parts, SLICE, explain)
+                lane.reserve(len(parts) * triage.scorer.bundle.max_tokens)
+                await loop.run_in_executor(self._executor, feed, SLICE)
             await ended
         except BaseException:
             lane.cancel()
             raise
         if lane.failure is not None:
+            if not isinstance(lane.failure, PipelineError):
+                self.live.failed(triage)
             raise lane.failure
+        mentions = [item for item in items if isinstance(item, Mention)]
+        self.live.answered(triage, mentions)
+        self._count_remembered(triage)
+        if self._shadow is not None and mentions and self._shadow.chosen():
+            self._beside(self._shadow, triage, mentions)
         return [text for text in lane.answers if text]
 
-    def _feed(self, lane: Lane, parts: Sequence[_Part], size: int, explain: bool) -> None:
+    def _feed(self, triage: Triage, lane: Lane, parts: Sequence[_Part], work: _Work, explain: bool, size: int) -> None:
         """Queue the parts in slices: the first are read while the last become tokens."""
         for start in range(0, len(parts), size):
+            began = time.perf_counter()
             some = parts[start : start + size]
             ready = [
-                part._replace(item=self._triage.prepare(part.item)) if isinstance(part.item, Mention) else part
+                part._replace(item=triage.prepare(part.item)) if isinstance(part.item, Mention) else part
                 for part in some
             ]
             tokens = [_tokens(part, explain) for part in ready]
+            work.queued = work.queued or time.perf_counter()
+            self._metrics.stages.labels("prepare").observe(time.perf_counter() - began)
             if not lane.add(ready, tokens, last=start + size >= len(parts)):
                 return
 
-    def _texts(self, turn: Sequence[_Part], as_of: datetime, explain: bool) -> list[str]:
+    def _count_remembered(self, triage: Triage) -> None:
+        hits, misses = triage.scorer.remembered()
+        of, hits_before, misses_before = self._remembered
+        if of is not triage:
+            hits_before = misses_before = 0
+        self._metrics.cache_hits.inc(max(0, hits - hits_before))
+        self._metrics.cache_misses.inc(max(0, misses - misses_before))
+        self._remembered = (triage, hits, misses)
+
+    def _beside(self, shadow: Shadow, triage: Triage, mentions: Sequence[Mention]) -> None:
+        """Let the shadow read mentions in turn with the requests that wait, if there is room."""
+
+        def compare(turn: Sequence[Mention]) -> list[None]:
+            shadow.compare(triage, turn)
+            return [None] * len(turn)
+
+        most = triage.scorer.bundle.max_tokens
+        with suppress(QueueFullError, PipelineError):
+            self.pipeline.lane(compare, turn=1).add(mentions, [most] * len(mentions), last=True)
+
+
+class _Work:
+    """What a thread does with the items of a turn: JSON texts, counted and clocked."""
+
+    def __init__(self, triage: Triage, metrics: Metrics, as_of: datetime, explain: bool) -> None:
+        self._triage, self._metrics, self._as_of, self._explain = triage, metrics, as_of, explain
+        self.queued: float | None = None
+        """When the first items were."""
+        self._waited = False
+
+    def __call__(self, turn: Sequence[_Part]) -> list[str]:
+        """The texts of the answers."""
+        began = time.perf_counter()
+        if not self._waited and self.queued is not None:
+            self._waited = True
+            self._metrics.stages.labels("wait").observe(began - self.queued)
         ready = [part.item for part in turn if isinstance(part.item, Ready)]
-        answers = iter(self._triage.answer_ready(ready, as_of=as_of, explain=explain))
+        answers = iter(self._triage.answer_ready(ready, as_of=self._as_of, explain=self._explain))
         texts = []
         for item, first in turn:
-            answer = next(answers) if isinstance(item, Ready) else [item]
+            answer: Any = next(answers) if isinstance(item, Ready) else [item]
             if isinstance(item, Ready) and isinstance(answer, MentionError):
                 answer = [error_object(item.mention.id, answer)] if first else []
             # Plain ASCII, so that half a surrogate pair in an id or a brand goes out as it came in.
             texts.append(json.dumps(answer, allow_nan=False, separators=(",", ":"))[1:-1])
+            for result in answer:
+                self._metrics.answer(result)
+        self._metrics.stages.labels("work").observe(time.perf_counter() - began)
         return texts
 
 

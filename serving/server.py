@@ -1,129 +1,136 @@
 """``firstreply serve``: load, listen, say so, run until told to stop.
 
-Leaves out what is answered (``serving.app``).
+Leaves out what is answered (``serving.app``), one process that answers (``serving.worker``) and several of them
+(``serving.supervisor``).
 """
 
 from __future__ import annotations
 
+import functools
+import ipaddress
 import json
-import logging
+import os
 import signal
 import socket
 import sys
-from dataclasses import dataclass, field
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
+from typing import Any
 
-import uvicorn
-
-from model.cascade import load_reader
-from model.errors import FirstreplyError
-from model.policy import Policy
+from data.schema import FirstreplyError
 from model.triage import Triage
-from serving.app import Limits, create_app
 from serving.contract import EXAMPLE_REQUEST
+from serving.keys import Keys, KeysError
+from serving.logs import configure
+from serving.settings import ServeSettings
+from serving.supervisor import Beat, Supervisor
 
-STOP_SECONDS = 30
-"""How long requests in flight have to finish once the server is told to stop."""
+__all__ = ["AddressError", "ServeSettings", "ready_lines", "serve"]
 
-logger = logging.getLogger("firstreply")
+_SHARED = "PROMETHEUS_MULTIPROC_DIR"
+"""Tells ``prometheus_client``, when it is imported, where several processes share what they count."""
 
 
 class AddressError(FirstreplyError):
     """The server cannot listen where it was told to."""
 
 
-@dataclass(frozen=True)
-class ServeSettings:
-    """What a server is started with."""
-
-    bundle: Path
-    """Bundle folder."""
-    host: str = "127.0.0.1"
-    """Name or address to listen on; ``0.0.0.0`` is every IPv4 address of the machine."""
-    port: int = 8000
-    """Port to listen on; 0 lets the system choose a free one."""
-    brands: Path | None = None
-    """Brands file; the bundle's own by default."""
-    policy: Path | None = None
-    """Policy file; the default one by default."""
-    cut: str = "balanced"
-    """Which of the bundle's cuts makes labels of probabilities."""
-    remember: int = 0
-    """Mentions whose reading is kept in memory, so that a repeat costs nothing (``model.scorer.Scorer``)."""
-    access_log: bool = False
-    """Log a line for each request (address, path and status; never what was posted)."""
-    limits: Limits = field(default_factory=Limits)
-    """What requests may ask for."""
-
-
 def serve(settings: ServeSettings) -> int:
     """Serve until SIGTERM or SIGINT; requests in flight are finished first.
 
-    Everything that can be wrong with the settings is found before the server listens. Must run on the main thread.
+    SIGHUP reads the bundle, the policy, the brands file and the keys anew. Everything that can be wrong with the
+    settings is found before the server listens. Must run on the main thread.
 
     Returns:
         Exit status 0.
 
     Raises:
-        FirstreplyError: a file that cannot be used, or an ``AddressError``.
+        FirstreplyError: a file that cannot be used, no keys where they must be, or an ``AddressError``.
     """
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
-    reader = load_reader(settings.bundle, brands=settings.brands, remember=settings.remember)
-    triage = Triage(reader, Policy.load(settings.policy), settings.cut)
-    listener = _listener(settings.host, settings.port)
-    config = uvicorn.Config(
-        create_app(triage, settings.limits),
-        loop="asyncio",
-        http="httptools",
-        ws="none",
-        lifespan="on",
-        interface="asgi3",
-        log_config=None,
-        access_log=settings.access_log,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=STOP_SECONDS,
-    )
-    logging.getLogger("uvicorn.access").setLevel(logging.INFO)
-    server = _Server(config, ready_lines(triage.name, listener))
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        server.should_exit = True
-
-    # uvicorn stops on these signals itself and then raises them again for whoever was there before: that is this one,
-    # which lets a stop that was asked for end with status 0.
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        server.run(sockets=[listener])
-    finally:
-        listener.close()
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    configure(settings.log_json, settings.log_requests)
+    if settings.keys is not None:
+        Keys.load(settings.keys)
+    with tempfile.TemporaryDirectory(prefix="firstreply-") as folder:
+        if settings.workers > 1:
+            os.environ[_SHARED] = folder
+        try:
+            _serve(settings, Path(folder))
+        finally:
+            os.environ.pop(_SHARED, None)
     print("firstreply: stopped", file=sys.stderr, flush=True)
     return 0
 
 
-class _Server(uvicorn.Server):
-    """Says on stderr when it is ready."""
+def _serve(settings: ServeSettings, folder: Path) -> None:
+    # Only now, as what counts reads its environment when it is imported.
+    from prometheus_client.multiprocess import mark_process_dead
 
-    def __init__(self, config: uvicorn.Config, ready: str) -> None:
-        super().__init__(config)
-        self._ready = ready
+    from serving.worker import load_triage, run_worker
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        print(self._ready, file=sys.stderr, flush=True)
+    triage = load_triage(settings)
+    if settings.shadow is not None:
+        load_triage(settings, settings.shadow)
+    listener = _listener(settings.host, settings.port)
+    try:
+        _check_open(settings, listener)
+        lines = ready_lines(triage.name, listener, settings.keys is not None)
+
+        def say_ready() -> None:
+            print(lines, file=sys.stderr, flush=True)
+
+        if settings.workers == 1:
+            run_worker(settings, listener, triage, say_ready)
+            return
+        stop_seconds = settings.drain_seconds + settings.stop_seconds + 5
+        listener.listen()
+        start = _Start(settings, listener, folder, os.getpid(), triage)
+        Supervisor(start, settings.workers, stop_seconds, say_ready, mark_process_dead).run()
+    finally:
+        listener.close()
 
 
-def ready_lines(name: str, listener: socket.socket) -> str:
+@dataclass(frozen=True)
+class _Start:
+    """What each worker begins with; where it cannot inherit the model, it loads it."""
+
+    settings: ServeSettings
+    listener: socket.socket
+    folder: Path
+    parent: int
+    triage: Triage | None
+
+    def __call__(self, beat: Beat, reloads: int) -> None:
+        """Be a worker."""
+        from serving.worker import Place, Shared, load_triage, run_worker
+
+        shared = Shared(self.folder, functools.partial(os.kill, self.parent, signal.SIGHUP))
+        triage = self.triage or load_triage(self.settings)
+        run_worker(self.settings, self.listener, triage, lambda: None, Place(shared, beat, reloads))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.settings, self.listener, self.folder, self.parent, None)
+
+
+def _check_open(settings: ServeSettings, listener: socket.socket) -> None:
+    """Whoever can reach the server from elsewhere must have a key, or it must have been said that nobody needs one."""
+    address = listener.getsockname()[0].partition("%")[0]
+    if settings.keys is None and not settings.no_keys and not ipaddress.ip_address(address).is_loopback:
+        raise KeysError(
+            f"{settings.host} can be reached from other machines: ask for a key with --keys FILE (made by: firstreply"
+            " keys new FILE NAME), or say with --no-keys that everybody may call"
+        )
+
+
+def ready_lines(name: str, listener: socket.socket, keys: bool = False) -> str:
     """Where the server answers, and a command that asks it something."""
     host, port = listener.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    key = " -H 'Authorization: Bearer KEY'" if keys else ""
     return (
         f"firstreply: {name} ready on {url} (documentation: {url}/docs); try\n"
-        f"curl {url}/v1/score -H 'Content-Type: application/json' -d '{json.dumps(EXAMPLE_REQUEST)}'"
+        f"curl {url}/v1/score -H 'Content-Type: application/json'{key} -d '{json.dumps(EXAMPLE_REQUEST)}'"
     )
 
 

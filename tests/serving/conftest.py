@@ -7,6 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -14,9 +16,25 @@ import uvicorn
 from fastapi import FastAPI
 
 from model.triage import Triage
-from serving.app import Limits, create_app
+from serving.app import Service, create_app
+from serving.limits import Limits
+from serving.live import Live
+from serving.metrics import Metrics
 
 Serve = Callable[[FastAPI], httpx.Client]
+AppOf = Callable[..., FastAPI]
+
+
+def _app_of(triage: Triage, limits: Limits | None = None, **service: Any) -> FastAPI:
+    metrics = Metrics()
+    live = Live(lambda _: triage, Path(), metrics=metrics)
+    return create_app(Service(live, limits or Limits(), metrics=metrics, **service))
+
+
+@pytest.fixture(scope="session")
+def app_of() -> AppOf:
+    """Makes the app of a service that a triage answers, whatever bundle is asked for."""
+    return _app_of
 
 
 @contextmanager
@@ -47,5 +65,5 @@ def serve() -> Iterator[Serve]:
 @pytest.fixture(scope="session")
 def client(tiny_triage: Triage) -> Iterator[httpx.Client]:
     """A client of one server that takes at most 50 mentions and 200,000 bytes."""
-    with _served(create_app(tiny_triage, Limits(body_bytes=200_000, mentions=50))) as connected:
+    with _served(_app_of(tiny_triage, Limits(body_bytes=200_000, mentions=50))) as connected:
         yield connected

@@ -20,10 +20,11 @@ from hypothesis import strategies as st
 from data.schema import MentionError
 from model.pipeline import usable_cores
 from model.triage import Ready, Triage
-from serving.app import Limits, create_app
 from serving.contract import EXAMPLE_REQUEST, ModelInfo, Problem, ScoreResponse
+from serving.limits import Limits
 
 Serve = Callable[[FastAPI], httpx.Client]
+AppOf = Callable[..., FastAPI]
 Answers = list[list[dict[str, Any]] | MentionError]
 
 TEXTS = [
@@ -117,7 +118,7 @@ def test_explain_gives_words_of_the_text_for_each_label(client: httpx.Client) ->
     assert "why" not in scored(client, mentions("ok"), explain=False)[0]
 
 
-def test_as_of_is_the_moment_of_the_request(tiny_triage: Triage, serve: Serve) -> None:
+def test_as_of_is_the_moment_of_the_request(tiny_triage: Triage, serve: Serve, app_of: AppOf) -> None:
     moments = []
 
     class Recording(Triage):
@@ -125,7 +126,7 @@ def test_as_of_is_the_moment_of_the_request(tiny_triage: Triage, serve: Serve) -
             moments.extend([as_of] * len(turn))
             return super().answer_ready(turn, as_of=as_of, explain=explain)
 
-    client = serve(create_app(Recording(tiny_triage.scorer, tiny_triage.policy)))
+    client = serve(app_of(Recording(tiny_triage.scorer, tiny_triage.policy)))
     before = datetime.now(UTC)
     scored(client, mentions("ok", "ok"))
     assert before < moments[-1] < datetime.now(UTC)
@@ -285,9 +286,9 @@ def test_health_of_a_ready_server(client: httpx.Client) -> None:
     assert client.get("/readyz").json() == {"status": "ready"}
 
 
-def test_not_ready_before_the_lifespan_has_warmed_it_up(tiny_triage: Triage) -> None:
+def test_not_ready_before_the_lifespan_has_warmed_it_up(tiny_triage: Triage, app_of: AppOf) -> None:
     async def ask() -> None:
-        transport = httpx.ASGITransport(create_app(tiny_triage))
+        transport = httpx.ASGITransport(app_of(tiny_triage))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             assert (await client.get("/livez")).status_code == 200
             for response in (await client.get("/readyz"), await client.post("/v1/score", json=EXAMPLE_REQUEST)):
@@ -297,7 +298,7 @@ def test_not_ready_before_the_lifespan_has_warmed_it_up(tiny_triage: Triage) -> 
     asyncio.run(ask())
 
 
-def test_too_many_requests_in_flight_are_429(tiny_triage: Triage, serve: Serve) -> None:
+def test_too_many_requests_in_flight_are_429(tiny_triage: Triage, serve: Serve, app_of: AppOf) -> None:
     entered, leave = threading.Event(), threading.Event()
 
     class Slow(Triage):
@@ -307,7 +308,7 @@ def test_too_many_requests_in_flight_are_429(tiny_triage: Triage, serve: Serve) 
                 leave.wait(10)
             return super().answer_ready(turn, as_of=as_of, explain=explain)
 
-    client = serve(create_app(Slow(tiny_triage.scorer, tiny_triage.policy), Limits(requests=1)))
+    client = serve(app_of(Slow(tiny_triage.scorer, tiny_triage.policy), Limits(requests=1)))
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(scored, client, [{"id": "slow", "text": "ok"}])
         assert entered.wait(10)
@@ -339,9 +340,9 @@ class Held(Triage):
         return super().answer_ready(turn, as_of=as_of, explain=explain)
 
 
-def test_what_nobody_waits_for_any_more_is_not_scored(tiny_triage: Triage, serve: Serve) -> None:
+def test_what_nobody_waits_for_any_more_is_not_scored(tiny_triage: Triage, serve: Serve, app_of: AppOf) -> None:
     held = Held(tiny_triage)
-    client = serve(create_app(held))
+    client = serve(app_of(held))
     slow = usable_cores()
     with ThreadPoolExecutor(slow) as pool:
         waiting = [pool.submit(scored, client, [{"id": "slow", "text": "ok"}]) for _ in range(slow)]
@@ -363,9 +364,9 @@ def test_what_nobody_waits_for_any_more_is_not_scored(tiny_triage: Triage, serve
     assert "left" not in held.asked
 
 
-def test_more_mentions_than_may_wait_are_429(tiny_triage: Triage, serve: Serve) -> None:
+def test_more_mentions_than_may_wait_are_429(tiny_triage: Triage, serve: Serve, app_of: AppOf) -> None:
     held = Held(tiny_triage)
-    client = serve(create_app(held, Limits(tokens=2_000, mentions=20)))
+    client = serve(app_of(held, Limits(tokens=2_000, mentions=20)))
     slow = usable_cores()
     largest = {"mentions": mentions(*["word " * 200] * 20)}  # 96 tokens each
     with ThreadPoolExecutor(slow + 2) as pool:
@@ -384,12 +385,10 @@ def test_more_mentions_than_may_wait_are_429(tiny_triage: Triage, serve: Serve) 
         assert client.post("/v1/score", json=largest).status_code == 200
 
 
-def test_many_targets_of_one_mention_are_shared_out(tiny_triage: Triage, serve: Serve) -> None:
+def test_many_targets_of_one_mention_are_shared_out(tiny_triage: Triage, serve: Serve, app_of: AppOf) -> None:
     held = Held(tiny_triage)
     brands = [f"brand{number}" for number in range(40)]
-    results = scored(
-        serve(create_app(held)), [{"id": "many", "text": "ok", "brand": brands}, {"id": "one", "text": "ok"}]
-    )
+    results = scored(serve(app_of(held)), [{"id": "many", "text": "ok", "brand": brands}, {"id": "one", "text": "ok"}])
     assert [(result["id"], result["brand"]) for result in results] == [
         *(("many", brand) for brand in brands),
         ("one", None),
@@ -397,18 +396,18 @@ def test_many_targets_of_one_mention_are_shared_out(tiny_triage: Triage, serve: 
     assert held.asked.count("many") == 40
     urgent = {"followers": 1e9, "lifetime_value": 1e9, "purchases": 1e9, "satisfaction": 0}
     late = {"text": "leaving, help", "brand": brands, "created_at": "9999-12-31T23:59:59Z", "author": urgent}
-    (error,) = scored(serve(create_app(tiny_triage)), [late])
+    (error,) = scored(serve(app_of(tiny_triage)), [late])
     assert "out of range" in error["error"]["detail"]
 
 
-def test_a_scoring_thread_that_dies_is_told_and_nobody_waits(tiny_triage: Triage, serve: Serve) -> None:
+def test_a_scoring_thread_that_dies_is_told_and_nobody_waits(tiny_triage: Triage, serve: Serve, app_of: AppOf) -> None:
     class Dying(Triage):
         def answer_ready(self, turn: Sequence[Ready], *, as_of: datetime, explain: bool = False) -> Answers:
             if any(one.mention.text == "die" for one in turn):
                 raise SystemExit
             return super().answer_ready(turn, as_of=as_of, explain=explain)
 
-    client = serve(create_app(Dying(tiny_triage.scorer, tiny_triage.policy)))
+    client = serve(app_of(Dying(tiny_triage.scorer, tiny_triage.policy)))
     assert client.get("/readyz").status_code == 200
     assert_problem(client.post("/v1/score", json={"mentions": mentions("die")}), 503, "a scoring thread has died")
     assert_problem(client.get("/readyz"), 503, "restart the server")
@@ -417,7 +416,7 @@ def test_a_scoring_thread_that_dies_is_told_and_nobody_waits(tiny_triage: Triage
 
 
 def test_unforeseen_error_is_500_and_gives_nothing_away(
-    tiny_triage: Triage, serve: Serve, caplog: pytest.LogCaptureFixture
+    tiny_triage: Triage, serve: Serve, caplog: pytest.LogCaptureFixture, app_of: AppOf
 ) -> None:
     class Failing(Triage):
         def answer_ready(self, turn: Sequence[Ready], *, as_of: datetime, explain: bool = False) -> Answers:
@@ -425,7 +424,7 @@ def test_unforeseen_error_is_500_and_gives_nothing_away(
                 raise RuntimeError(f"cannot read {turn[0].mention.text}")
             return super().answer_ready(turn, as_of=as_of, explain=explain)
 
-    client = serve(create_app(Failing(tiny_triage.scorer, tiny_triage.policy)))
+    client = serve(app_of(Failing(tiny_triage.scorer, tiny_triage.policy)))
     response = client.post("/v1/score", json={"mentions": mentions("ok", *["my secret"] * 20)})
     assert_problem(response, 500, "failed")
     assert "Traceback" not in response.text
@@ -442,7 +441,7 @@ def test_openapi_describes_bodies_and_its_references_resolve(client: httpx.Clien
     request = operation["requestBody"]["content"]["application/json"]
     assert request["examples"]["two mentions"]["value"] == EXAMPLE_REQUEST
     assert components["ScoreRequest"]["properties"]["mentions"]["maxItems"] == 50
-    assert {"200", "413", "415", "422", "429", "500", "503"} == set(operation["responses"])
+    assert {"200", "401", "408", "413", "415", "422", "429", "500", "503", "504"} == set(operation["responses"])
     assert {"Mention", "Author", "Result", "Unscored", "Problem", "ModelInfo"} <= set(components)
 
     def references(node: Any) -> list[str]:

@@ -19,7 +19,7 @@ _PROGRAM = """
 import sys
 from pathlib import Path
 from serving.server import ServeSettings, serve
-sys.exit(serve(ServeSettings(bundle=Path(sys.argv[1]), port=0, access_log=sys.argv[2] == "log")))
+sys.exit(serve(ServeSettings(bundle=Path(sys.argv[1]), port=0, log_requests=sys.argv[2] == "log")))
 """
 
 
@@ -44,7 +44,7 @@ def test_server_says_how_to_ask_it_answers_and_stops_with_status_0(
     assert output == ""
     lines = errors.splitlines()
     assert lines[-1] == "firstreply: stopped"
-    assert ["POST /v1/score HTTP/1.1" in line for line in lines[:-1]] == ([True] if log == "log" else [])
+    assert ['method="POST" path="/v1/score" status=200' in line for line in lines[:-1]] == [True] * (log == "log")
     assert not any(json.loads(body)["mentions"][0]["text"] in line for line in lines)
 
 

@@ -1,0 +1,200 @@
+"""One process that answers: what it is made of by its settings, its signals, and how it stops without losing anything.
+
+Leaves out the socket and other workers (``serving.server``, ``serving.supervisor``).
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+
+from data.schema import FirstreplyError
+from model.cascade import load_reader
+from model.policy import Policy
+from model.triage import Triage
+from serving.app import Service, create_app
+from serving.connection import limited
+from serving.keys import Keys
+from serving.live import Live, Shadow
+from serving.metrics import Metrics
+from serving.settings import ServeSettings
+from serving.supervisor import Beat
+from serving.traces import Traces
+
+logger = logging.getLogger("firstreply")
+
+
+@dataclass
+class Shared:
+    """What workers of one server share: which bundle was last asked for by name."""
+
+    folder: Path
+    tell: Callable[[], None]
+    """Tells the other workers to reload."""
+
+    def select(self, bundle: Path) -> None:
+        """Have every worker take this bundle, also those that are started later."""
+        new = self.folder / "selected.new"
+        new.write_text(str(bundle), encoding="utf-8")
+        new.replace(self.folder / "selected")
+        self.tell()
+
+    def selected(self) -> Path | None:
+        """The bundle last asked for; None is the one that the server was started with."""
+        try:
+            return Path((self.folder / "selected").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+
+
+@dataclass
+class Place:
+    """A worker's place among others."""
+
+    shared: Shared
+    beat: Beat
+    """Where it says that its loop goes round."""
+    reloads: int
+    """How often the server was told to reload before it was started: then what it inherited may be out of date."""
+
+
+def load_triage(settings: ServeSettings, bundle: Path | None = None) -> Triage:
+    """The settings' bundle, or another, with their policy, brands file and cut, as the files are now."""
+    reader = load_reader(bundle or settings.bundle, brands=settings.brands, remember=settings.remember)
+    return Triage(reader, Policy.load(settings.policy), settings.cut)
+
+
+def run_worker(
+    settings: ServeSettings,
+    listener: socket.socket,
+    triage: Triage,
+    on_ready: Callable[[], None],
+    place: Place | None = None,
+) -> None:
+    """Answer on a socket until SIGTERM or SIGINT, and finish what is in flight. On the main thread.
+
+    Args:
+        settings: of the server.
+        listener: bound; it is closed in this process at the end.
+        triage: what the settings' bundle was when the server was started.
+        on_ready: called once it answers.
+        place: among other workers, if there are any.
+
+    Raises:
+        FirstreplyError: the keys file, the shadow or the traces cannot be used.
+    """
+    shared = place.shared if place is not None else None
+    service = _service(settings, triage, shared)
+    if place is not None and place.reloads:
+        _reload(settings, service, shared)
+    config = uvicorn.Config(
+        create_app(service),
+        loop="asyncio",
+        http=limited(settings.limits),
+        ws="none",
+        lifespan="on",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=settings.stop_seconds,
+    )
+    server = _Server(config, service, on_ready, place.beat if place is not None else None, settings.drain_seconds)
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        server.should_exit = True
+
+    def hang_up(_number: int, _frame: FrameType | None) -> None:
+        threading.Thread(target=_reload, args=(settings, service, shared), daemon=True).start()
+
+    # uvicorn stops on these signals itself and then raises them again for whoever was there before: that is this one,
+    # which lets a stop that was asked for end with status 0.
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    if hasattr(signal, "SIGHUP"):
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, hang_up)
+    try:
+        server.run(sockets=[listener])
+    finally:
+        listener.close()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _service(settings: ServeSettings, triage: Triage, shared: Shared | None) -> Service:
+    metrics = Metrics()
+    first = [triage]
+
+    def load(folder: Path) -> Triage:
+        return first.pop() if first else load_triage(settings, folder)
+
+    live = Live(load, settings.bundle, settings.bundles, metrics)
+    shadow = None
+    if settings.shadow is not None:
+        shadow = Shadow(load_triage(settings, settings.shadow), settings.shadow_share, metrics)
+    return Service(
+        live,
+        settings.limits,
+        Keys.load(settings.keys, settings.workers) if settings.keys is not None else None,
+        metrics,
+        shadow,
+        Traces(settings.traces),
+        settings.closed,
+        settings.origins,
+        (lambda: shared.select(live.bundle)) if shared is not None else (lambda: None),
+    )
+
+
+def _reload(settings: ServeSettings, service: Service, shared: Shared | None) -> None:
+    """Read the bundle, the policy and the keys anew; what cannot be used is told in the log and stays as it was."""
+    with suppress(FirstreplyError):  # told by ``Live``
+        service.live.reload(shared.selected() if shared is not None else None)
+    if settings.keys is not None:
+        try:
+            service.keys = Keys.load(settings.keys, settings.workers)
+        except FirstreplyError as error:
+            logger.error("the keys stay as they were: %s", error)
+
+
+class _Server(uvicorn.Server):
+    """Says when it is ready; told to stop, it goes on answering for a moment and lets every connection go."""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        service: Service,
+        on_ready: Callable[[], None],
+        beat: Beat | None,
+        drain_seconds: float,
+    ) -> None:
+        super().__init__(config)
+        self._service, self._on_ready, self._beat = service, on_ready, beat
+        self._drain_seconds = drain_seconds
+        self._drains_since: float | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self._beat is not None:
+            self._beat.ready()
+        self._on_ready()
+
+    async def on_tick(self, counter: int) -> bool:
+        if self._beat is not None:
+            self._beat.beat()
+        if not await super().on_tick(counter):
+            return False
+        now = time.monotonic()
+        if self._drains_since is None:
+            self._drains_since, self._service.draining = now, True
+        # Whoever is connected is told to go elsewhere with the next answer; a balancer sees that this is not ready.
+        return self.force_exit or not self.server_state.connections or now - self._drains_since >= self._drain_seconds
