@@ -13,8 +13,15 @@ serve: .venv-serve/installed ## answer POST /v1/score on 127.0.0.1:8080 (PORT=N 
 test: lint ## lint, check types, run every test
 	.venv/bin/python -m pytest
 
-lint: .venv/installed ## style, formatting and types
+lint: .venv/installed ## style, formatting, types, and code that could be attacked
 	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
+	.venv/bin/bandit -qc pyproject.toml -r data model training eval serving firstreply.py
+
+audit: .venv/installed ## known weaknesses of the packages that are installed
+	.venv/bin/pip-audit -r constraints.txt --no-deps --disable-pip
+
+torture: .venv/torture ## break the server and the bulk scorer in every way, for half an hour
+	.venv/bin/python -m pytest tests/torture -v -s
 
 train: .venv/installed ## retrain on the bundled sample, into runs/sample
 	.venv/bin/firstreply train --train data/sample/train.csv --brands data/sample/brands.toml --out runs/sample
@@ -34,4 +41,7 @@ clean: ## remove the environments and whatever tools left behind
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip $(INSTALL) '.[dev]' && touch $@
 
-.PHONY: help serve test lint train bench clean
+.venv/torture: .venv/installed
+	.venv/bin/pip $(INSTALL) '.[torture]' && touch $@
+
+.PHONY: help serve test lint audit torture train bench clean

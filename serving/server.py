@@ -125,7 +125,7 @@ def _check_open(settings: ServeSettings, listener: socket.socket) -> None:
 def ready_lines(name: str, listener: socket.socket, keys: bool = False) -> str:
     """Where the server answers, and a command that asks it something."""
     host, port = listener.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # nosec B104  # what is told, not listened on
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     key = " -H 'Authorization: Bearer KEY'" if keys else ""
     return (
