@@ -25,6 +25,8 @@ from pydantic import (
 INTENTS = ("purchase", "churn_risk", "complaint", "praise", "support_question")
 """What a mention can ask of its target brand, in the order used everywhere."""
 
+MAX_BRAND_CHARS = 1_000
+"""Longest name of a target brand, in characters."""
 MAX_TEXT_BYTES = 100_000
 """Longest text that is scored, in UTF-8 bytes; longer ones are refused."""
 
@@ -81,6 +83,8 @@ def _brand_tuple(value: Any) -> Any:
         value = [value]
     if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
         raise ValueError("brand must be a string or a list of strings")
+    if (longest := max(map(len, value), default=0)) > MAX_BRAND_CHARS:
+        raise ValueError(f"a brand's name is {longest:,} characters long; at most {MAX_BRAND_CHARS:,} are read")
     return tuple(dict.fromkeys(item.strip() for item in value if item.strip()))
 
 
@@ -132,7 +136,11 @@ class Mention(BaseModel):
         BeforeValidator(_brand_tuple),
         WithJsonSchema(
             {
-                "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}, {"type": "null"}],
+                "anyOf": [
+                    {"type": "string", "maxLength": MAX_BRAND_CHARS},
+                    {"type": "array", "items": {"type": "string", "maxLength": MAX_BRAND_CHARS}},
+                    {"type": "null"},
+                ],
             }
         ),
     ] = ()

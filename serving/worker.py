@@ -5,6 +5,7 @@ Leaves out the socket and other workers (``serving.server``, ``serving.superviso
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import signal
 import socket
@@ -32,6 +33,9 @@ from serving.supervisor import Beat
 from serving.traces import Traces
 
 logger = logging.getLogger("firstreply")
+
+_MALLOC = {-8: 2, -3: 131_072, -1: 131_072}
+"""M_ARENA_MAX, M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of mallopt(3)."""
 
 
 @dataclass
@@ -93,6 +97,7 @@ def run_worker(
     Raises:
         FirstreplyError: the keys file, the shadow or the traces cannot be used.
     """
+    _keep_memory_low()
     shared = place.shared if place is not None else None
     service = _service(settings, triage, shared)
     if place is not None and place.reloads:
@@ -129,6 +134,20 @@ def run_worker(
         listener.close()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _keep_memory_low() -> None:
+    """Have glibc's allocator give back what it no longer needs.
+
+    As it is, it keeps a heap for each thread and raises its thresholds with every large request: 24,000 requests of all
+    sizes left a server at 172 MiB instead of 107.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return  # another C library
+    for parameter, value in _MALLOC.items():
+        mallopt(parameter, value)
 
 
 def _service(settings: ServeSettings, triage: Triage, shared: Shared | None) -> Service:

@@ -148,6 +148,7 @@ def test_as_of_is_the_moment_of_the_request(tiny_triage: Triage, serve: Serve, a
         ('{"text": "x", "author": {"satisfaction": 1.5}}', "2", "Invalid mention"),
         ('{"text": "x", "author": {"rank": "\\ud83d"}}', "2", "Unknown field"),
         (f'{{"text": "{"x" * 100_001}"}}', "2", "Invalid mention"),
+        (f'{{"text": "x", "brand": ["y", "{"é" * 1_001}"]}}', "2", "Invalid mention"),
         ("null", "2", "Invalid mention"),
         ("[]", "2", "Invalid mention"),
         ("NaN", "2", "Invalid mention"),
