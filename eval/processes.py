@@ -39,9 +39,13 @@ class Server:
         return _memory(self.process) / _MIB
 
     def cpu_seconds(self) -> float:
-        """CPU time that it has used so far, in user and system mode."""
-        times = self.process.cpu_times()
-        return float(times.user + times.system)
+        """CPU time that it and the processes it began have used so far, in user and system mode."""
+        used = 0.0
+        for one in (self.process, *self.process.children(recursive=True)):
+            with suppress(psutil.Error):
+                times = one.cpu_times()
+                used += times.user + times.system
+        return used
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,8 @@ class Service:
     """Origins whose pages may call from a browser; none by default."""
     reloaded: Callable[[], None] = lambda: None
     """Called when the bundle or the policy was changed on request."""
+    threads: int | None = None
+    """Threads that read; None is as many as there are cores."""
     draining: bool = False
     """The server is about to stop: not ready, and connections are not kept."""
 
@@ -169,7 +171,7 @@ class _Endpoint:
         """Start the threads, warm the model up, be ready, and stop them again."""
         live = self._live
         with (
-            Pipeline(_most_tokens(live, self._limits)) as pipeline,
+            Pipeline(_most_tokens(live, self._limits), self._service.threads) as pipeline,
             ThreadPoolExecutor(pipeline.threads, "tokens") as executor,
         ):
             warming = Scoring(live, pipeline, executor, Metrics())

@@ -21,6 +21,7 @@ import uvicorn
 
 from data.schema import FirstreplyError
 from model.cascade import load_reader
+from model.pipeline import usable_cores
 from model.policy import Policy
 from model.triage import Triage
 from serving.app import Service, create_app
@@ -171,6 +172,7 @@ def _service(settings: ServeSettings, triage: Triage, shared: Shared | None) -> 
         settings.closed,
         settings.origins,
         (lambda: shared.select(live.bundle)) if shared is not None else (lambda: None),
+        max(1, usable_cores() // settings.workers),
     )
 
 
