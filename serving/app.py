@@ -63,6 +63,9 @@ and the others are scored.
 """
 _ENVELOPE = ("mentions", "explain")
 _RETRY = {"Retry-After": "1"}
+_SHEDS_FROM = 3 / 4
+"""How full the queue is when requests are refused before they are read, which is cheap; the rest is room for those that
+were let in and are being read."""
 _INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 
 
@@ -195,7 +198,7 @@ class _Endpoint:
             if self._in_flight >= limits.requests:
                 raise Problem(429, f"{limits.requests} requests are in flight, the most this server takes.", _RETRY)
             scoring.pipeline.most_tokens = _most_tokens(self._live, limits)
-            if scoring.pipeline.tokens >= scoring.pipeline.most_tokens:
+            if scoring.pipeline.tokens >= _SHEDS_FROM * scoring.pipeline.most_tokens:
                 raise _full()
             self._in_flight += 1
             self._metrics.in_flight.set(self._in_flight)
