@@ -85,7 +85,8 @@ def _serve(settings: ServeSettings, folder: Path) -> None:
         stop_seconds = settings.drain_seconds + settings.stop_seconds + 5
         listener.listen()
         start = _Start(settings, listener, folder, os.getpid(), triage)
-        Supervisor(start, settings.workers, stop_seconds, say_ready, mark_process_dead).run()
+        # Open here, it would take connections that no worker answers any more.
+        Supervisor(start, settings.workers, stop_seconds, say_ready, mark_process_dead, listener.close).run()
     finally:
         listener.close()
 

@@ -76,6 +76,7 @@ class Supervisor:
         stop_seconds: a worker has to stop in, when it is told to.
         on_ready: called once all are ready for the first time.
         on_death: called with the process id of each worker that has ended.
+        on_stop: called before the workers are told to stop.
     """
 
     def __init__(
@@ -85,10 +86,11 @@ class Supervisor:
         stop_seconds: float,
         on_ready: Callable[[], None],
         on_death: Callable[[int], None],
+        on_stop: Callable[[], None],
     ) -> None:
         self._context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
         self._work, self._stop_seconds = work, stop_seconds
-        self._on_ready, self._on_death = on_ready, on_death
+        self._on_ready, self._on_death, self._on_stop = on_ready, on_death, on_stop
         self._reloads = 0
         self._early = 0
         self._signals: list[int] = []
@@ -151,6 +153,7 @@ class Supervisor:
                 os.kill(worker.process.pid, number)
 
     def _stop(self) -> None:
+        self._on_stop()
         self._tell(signal.SIGTERM)
         until = time.monotonic() + self._stop_seconds
         for worker in self._workers:
