@@ -27,6 +27,8 @@ logger = logging.getLogger("firstreply")
 
 KEPT = 200
 """Last mentions that a new bundle is held against."""
+_LONGEST_KEPT = 2_000
+"""Characters of a text that is kept for that: 200 of any length would be 80 MB."""
 _MOST_DIFFERENT = 0.5
 """Share of them on which it may say otherwise: more is a bundle of another kind, or a broken one."""
 _PROBATION = 1_000
@@ -81,7 +83,7 @@ class Live:
 
     def answered(self, triage: Triage, mentions: Sequence[Mention]) -> None:
         """Note what was answered, to hold the next bundle against it."""
-        self._seen.extend(mentions)
+        self._seen.extend(mention for mention in mentions if len(mention.text) <= _LONGEST_KEPT)
         if triage is self.triage and self._before is not None:
             self._on_probation -= len(mentions)
             if self._on_probation <= 0:
@@ -89,12 +91,16 @@ class Live:
 
     def failed(self, triage: Triage) -> None:
         """Go back to what answered before, if this one took its place a moment ago."""
-        with self._one_at_a_time:
+        if not self._one_at_a_time.acquire(blocking=False):
+            return  # another one is about to take its place anyway
+        try:
             before = self._before
             if before is None or triage is not self.triage:
                 return
             self.bundle, self.triage = before
             self._before = None
+        finally:
+            self._one_at_a_time.release()
         self._count("rolled back")
         self._tell_model(triage)
         logger.error("rolled back to the model before", extra=fields(model=self.triage.name, failed=triage.name))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hmac
 import stat
 import subprocess
 import sys
@@ -36,6 +37,26 @@ def test_made_key_is_found_and_no_other(tmp_path: Path) -> None:
     assert (found.caller.admin, found.caller.per_second, found.caller.at_once) == (True, 2.5, 3)
     for wrong in (first, f"Basic {first}", f"Bearer {first[:-1]}", f"Bearer {first}x", "Bearer ", "", "Bearer é\udcff"):
         assert keys.find(wrong) is None
+
+
+@pytest.mark.parametrize("which", [0, 1, 2, None])
+def test_every_key_is_compared_in_constant_time_whichever_is_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: int | None
+) -> None:
+    made = [new_key(tmp_path / "k", f"caller-{number}") for number in range(3)]
+    keys = Keys.load(tmp_path / "k")
+    compared: list[tuple[bytes, bytes]] = []
+    compare = hmac.compare_digest
+
+    def recorded(one: bytes, other: bytes) -> bool:
+        compared.append((one, other))
+        return compare(one, other)
+
+    monkeypatch.setattr(hmac, "compare_digest", recorded)
+    found = keys.find(f"Bearer {made[which] if which is not None else 'wrong'}")
+    assert (found.name if found else None) == (f"caller-{which}" if which is not None else None)
+    assert len(compared) == 3
+    assert all(len(one) == len(other) == 32 for one, other in compared)
 
 
 def test_keys_file_holds_no_key_and_only_its_owner_reads_it(tmp_path: Path) -> None:
