@@ -29,7 +29,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, Response
 
-from data.schema import FirstreplyError, Mention
+from data.schema import FirstreplyError, Mention, mention_from_json
 from model.pipeline import Pipeline, PipelineError, QueueFullError
 from serving.contract import (
     EXAMPLE_REQUEST,
@@ -83,7 +83,7 @@ class Service:
     """What reads a share of the mentions besides."""
     traces: Traces = field(default_factory=Traces)
     closed: Collection[str] = ()
-    """Of ``serving.settings.CLOSABLE``, what there is not."""
+    """``metrics`` or ``docs``: addresses that there are not."""
     origins: Collection[str] = ()
     """Origins whose pages may call from a browser; none by default."""
     reloaded: Callable[[], None] = lambda: None
@@ -177,9 +177,10 @@ class _Endpoint:
             Pipeline(_most_tokens(live, self._limits), self._service.threads) as pipeline,
             ThreadPoolExecutor(pipeline.threads, "tokens") as executor,
         ):
-            warming = Scoring(live, pipeline, executor, Metrics())
-            examples = [checked(value, 1) for value in EXAMPLE_REQUEST["mentions"]] * 2 * pipeline.threads
-            await warming.answers(live.triage, examples, datetime.now(UTC), explain=False)
+            examples = [mention_from_json(value, "1") for value in EXAMPLE_REQUEST["mentions"]]
+            lane = pipeline.lane(lambda turn: [live.triage.answer(one, as_of=datetime.now(UTC)) for one in turn])
+            lane.add(examples * 2 * pipeline.threads, [1] * len(examples) * 2 * pipeline.threads, last=True)
+            await asyncio.get_running_loop().run_in_executor(executor, lane.result)
             self._scoring = Scoring(live, pipeline, executor, self._metrics, self._service.shadow)
             try:
                 yield

@@ -14,7 +14,13 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from serving.limits import Limits
 
 _LINGER_SECONDS = 10.0
-"""For a client to take an answer that is written, before its connection is cut."""
+"""For a client to take what is written, before its connection is cut."""
+_SLACK = 2
+"""How often the largest body may come over the wire: chunks have lines of their own."""
+_TOO_MANY = (b"503 Service Unavailable", b"too many connections; try again")
+_TOO_LARGE = (b"431 Request Header Fields Too Large", b"the request's line and headers are too large")
+_ENDLESS = (b"413 Content Too Large", b"the body is larger than what is read of it")
+_LATE = (b"408 Request Timeout", b"the request took too long")
 
 
 class BoundedConnection(HttpToolsProtocol):
@@ -24,46 +30,57 @@ class BoundedConnection(HttpToolsProtocol):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._header_bytes = 0
+        self._came = self._header_bytes = 0
         self._in_headers = True
         self._deadline: TimerHandle | None = None
+        self._taking: TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Refuse what is one connection too many."""
         super().connection_made(transport)
         if len(self.connections) > self.limits.connections:
-            self._refuse(b"503 Service Unavailable", b"too many connections; try again")
+            self._refuse(*_TOO_MANY)
             return
-        self._expect_headers()
+        self._expect(self.limits.header_seconds, _LATE)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._stop_waiting()
+        if self._taking is not None:
+            self._taking.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Count what comes before a request's headers are complete."""
+        """Count what comes, so that neither headers nor trailers nor what nobody reads can be without end."""
         if self.transport.is_closing():
             return
-        if self._in_headers:
-            self._header_bytes += len(data)
+        self._came += len(data)
         super().data_received(data)
-        if self._in_headers and self._header_bytes > self.limits.header_bytes:
-            self._refuse(b"431 Request Header Fields Too Large", b"the request's line and headers are too large")
+        if self._came > (self.limits.header_bytes if self._in_headers else _SLACK * self.limits.body_bytes):
+            self._refuse(*(_TOO_LARGE if self._in_headers else _ENDLESS))
 
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
-        self._expect_headers()
+        self._in_headers = True
+        self._expect(self.limits.header_seconds, _LATE)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header, or a trailer, which is one too."""
+        super().on_header(name, value)
+        self._header_bytes += len(name) + len(value)
+        if self._header_bytes > self.limits.header_bytes:
+            self._refuse(*_TOO_LARGE)
 
     def on_headers_complete(self) -> None:
-        """Its headers are there, in time."""
-        self._in_headers = False
-        self._header_bytes = 0
-        self._stop_waiting()
-        if sum(len(name) + len(value) for name, value in self.headers) + len(self.url) > self.limits.header_bytes:
-            self._refuse(b"431 Request Header Fields Too Large", b"the request's line and headers are too large")
+        """Its headers are there, in time; the body is next."""
+        if len(self.url) > self.limits.header_bytes:
+            self._refuse(*_TOO_LARGE)
+        if self.transport.is_closing():
             return
+        self._in_headers, self._came = False, 0
+        # The app, which can say more, has a deadline of its own; this one is for what it no longer waits for.
+        self._expect(self.limits.body_seconds + _LINGER_SECONDS, _LATE)
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -73,20 +90,37 @@ class BoundedConnection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """It is complete, unless it was refused."""
-        if self.cycle is not None and not self.transport.is_closing():
-            super().on_message_complete()
+        self._stop_waiting()
+        self._came = self._header_bytes = 0
+        self._in_headers = True
+        if self.cycle is None or self.transport.is_closing():
+            return
+        super().on_message_complete()
+        if self.cycle.response_complete and self.timeout_keep_alive_task is None:
+            # Its answer did not wait for the body, and nothing else would close the connection.
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def pause_writing(self) -> None:
+        """The client does not take what is written: wait for it, but not for ever."""
+        super().pause_writing()
+        self._taking = self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        if self._taking is not None:
+            self._taking.cancel()
+        super().resume_writing()
 
     def timeout_keep_alive_handler(self) -> None:
         """Nothing came any more: close, and do not wait for ever for the answer before to be taken."""
         super().timeout_keep_alive_handler()
         self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
 
-    def _expect_headers(self) -> None:
+    def _expect(self, seconds: float, otherwise: tuple[bytes, bytes]) -> None:
         self._stop_waiting()
-        self._in_headers = True
-        self._deadline = self.loop.call_later(
-            self.limits.header_seconds, self._refuse, b"408 Request Timeout", b"the headers took too long"
-        )
+        self._deadline = self.loop.call_later(seconds, self._refuse, *otherwise)
 
     def _stop_waiting(self) -> None:
         if self._deadline is not None:
@@ -97,8 +131,10 @@ class BoundedConnection(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         self._stop_waiting()
-        head = b"HTTP/1.1 %s\r\ncontent-type: text/plain\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
-        self.transport.write(head % (status, len(reason)) + reason)
+        before = self.cycle is None or self.cycle.response_complete
+        if before if self._in_headers else not before and not self.cycle.response_started:
+            head = b"HTTP/1.1 %s\r\ncontent-type: text/plain\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+            self.transport.write(head % (status, len(reason)) + reason)
         self.transport.close()
         self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
 

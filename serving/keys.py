@@ -86,15 +86,18 @@ class Keys:
     Args:
         callers: by name.
         workers: processes that share out every caller's rate.
+        before: those in use until now: a caller that is still the same keeps what it has used up.
     """
 
-    def __init__(self, callers: dict[str, Caller], workers: int = 1) -> None:
-        self._accounts = [
-            (bytes.fromhex(caller.sha256), Account(name, caller, workers)) for name, caller in callers.items()
+    def __init__(self, callers: dict[str, Caller], workers: int = 1, before: Keys | None = None) -> None:
+        used = {(account.name, account.caller): account for _, account in before._accounts} if before else {}
+        self._accounts: list[tuple[bytes, Account]] = [
+            (bytes.fromhex(caller.sha256), used.get((name, caller)) or Account(name, caller, workers))
+            for name, caller in callers.items()
         ]
 
     @classmethod
-    def load(cls, path: Path, workers: int = 1) -> Keys:
+    def load(cls, path: Path, workers: int = 1, before: Keys | None = None) -> Keys:
         """Read a keys file.
 
         Raises:
@@ -103,7 +106,7 @@ class Keys:
         callers = _read(path)
         if not callers:
             raise KeysError(f"{path}: there is no key in it; make one with: firstreply keys new {path} NAME")
-        return cls(callers, workers)
+        return cls(callers, workers, before)
 
     def find(self, authorization: str) -> Account | None:
         """Whose key an ``Authorization`` header has; how long that takes tells nothing of the keys."""
@@ -132,8 +135,11 @@ def new_key(path: Path, name: str, **settings: Any) -> str:
     """
     if not re.fullmatch(_NAME, name):
         raise KeysError(f"{name!r:.80} cannot be a caller's name; use letters, digits, - and _, 64 at most")
-    callers = _read(path) if path.exists() else {}
-    if name in callers:
+    try:
+        there = path.read_text(encoding="utf-8") if path.exists() else ""
+    except OSError as error:
+        raise KeysError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    if there and name in _read(path):
         raise KeysError(f"{path}: {name} has a key; for a second one take another name, such as {name}-2")
     key = PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
     lines = [f"[{name}]", f'sha256 = "{hashlib.sha256(key.encode()).hexdigest()}"']
@@ -141,7 +147,6 @@ def new_key(path: Path, name: str, **settings: Any) -> str:
         if value:
             lines.append(f"{setting} = {str(value).lower()}")
     try:
-        there = path.read_text(encoding="utf-8") if path.exists() else ""
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8") as stream:
             stream.write(("\n" if there else "") + "\n".join(lines) + "\n")
     except OSError as error:

@@ -83,7 +83,9 @@ class Live:
 
     def answered(self, triage: Triage, mentions: Sequence[Mention]) -> None:
         """Note what was answered, to hold the next bundle against it."""
-        self._seen.extend(mention for mention in mentions if len(mention.text) <= _LONGEST_KEPT)
+        for mention in mentions:
+            if len(mention.text) <= _LONGEST_KEPT:
+                self._seen.append(Mention(text=mention.text, brand=mention.brand[:1]))
         if triage is self.triage and self._before is not None:
             self._on_probation -= len(mentions)
             if self._on_probation <= 0:
@@ -113,7 +115,10 @@ class Live:
         """
         if self._bundles is None:
             raise ReloadError("no bundle can be named: the server was started without --bundles DIR")
-        known = sorted(entry.name for entry in self._bundles.iterdir() if (entry / "bundle.json").is_file())
+        try:
+            known = sorted(entry.name for entry in self._bundles.iterdir() if (entry / "bundle.json").is_file())
+        except OSError as error:
+            raise ReloadError(f"{self._bundles}: {(error.strerror or str(error)).lower()}") from None
         if name not in known:  # compared, never joined: nothing outside of the folder can be meant
             raise ReloadError(f"no bundle {name!r:.80} in {self._bundles.name}; there are {', '.join(known) or 'none'}")
         return self._bundles / name
@@ -137,9 +142,11 @@ class Live:
                 self._count("refused")
                 logger.error("reload refused: %s", type(error).__name__, extra=fields(model=self.triage.name))
                 raise ReloadError(f"{folder.name} fails on mentions: {type(error).__name__}") from None
-            self._before, self._on_probation = (self.bundle, self.triage), _PROBATION
+            if self._before is None or candidate.sha256 != self.triage.sha256:
+                # The same once more, as when a policy or a key has changed, is no proof that it is sound.
+                self._before, self._on_probation = (self.bundle, self.triage), _PROBATION
+            before = self.triage
             self.bundle, self.triage = folder, candidate
-            before = self._before[1]
         self._count("done")
         self._tell_model(before)
         logger.info("reloaded", extra=fields(**vars(takeover)))

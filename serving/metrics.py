@@ -10,19 +10,18 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from data.schema import INTENTS
+from serving.settings import SHARED
 
 _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _MENTIONS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000)
 _TENTHS = tuple(tenth / 10 for tenth in range(1, 11))
-SHARED = "PROMETHEUS_MULTIPROC_DIR"
-"""Variable of the environment that names the folder where workers share what they count."""
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Metrics:
     """Counters of one server; of several workers, each counts and any can tell the sum.
 
-    Workers share a folder of files, which ``SHARED`` names before the first of these is made.
+    Workers share a folder of files, which ``serving.settings.SHARED`` names before the first of these is made.
     """
 
     def __init__(self) -> None:
@@ -72,6 +71,8 @@ class Metrics:
         self.model = Gauge(
             "firstreply_model", "1 for the model that answers.", ("model", "sha256"), multiprocess_mode="livemax", **own
         )
+        for outcome in ("done", "refused", "rolled back"):
+            self.reloads.labels(outcome)  # there from the start: Prometheus sees no increase in what is new
         self._probabilities = [self.probabilities.labels(intent) for intent in INTENTS]
 
     def answer(self, result: Mapping[str, Any]) -> None:

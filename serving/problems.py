@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.contract import PROBLEMS
+from serving.logs import fields
 
 logger = logging.getLogger("firstreply")
 
@@ -57,7 +58,8 @@ class UnexpectedErrors:
             if scope["type"] != "http":
                 raise
             place = "".join(traceback.format_tb(error.__traceback__)).rstrip()
-            logger.error("%s %s: %s\n%s", scope["method"], scope["path"], type(error).__name__, place)
+            told = fields(request_id=scope.get("request_id"))
+            logger.error("%s %s: %s\n%s", scope["method"], scope["path"], type(error).__name__, place, extra=told)
             problem = Problem(500, "The server failed to answer; what happened is in its log.")
             response = await problem_response(Request(scope), problem)
             await response(scope, receive, send)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
@@ -14,6 +15,7 @@ from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from data.schema import Mention, MentionError, mention_from_json
 from model.pipeline import TURN, Lane, Pipeline, PipelineError, QueueFullError
@@ -21,9 +23,13 @@ from model.triage import Ready, Triage
 from serving.live import Live, Shadow
 from serving.metrics import Metrics
 
+logger = logging.getLogger("firstreply")
+
 _AT_ONCE = 1_500
 """Characters of a request that become tokens on the event loop: some two milliseconds, less than handing them over and
 waiting for a thread would take on a busy server."""
+_IDLE = 10
+"""The shadow reads while no more than this part of the queue is taken."""
 SLICE = 16
 """Mentions of a request that are queued together."""
 
@@ -71,7 +77,7 @@ class Scoring:
     ) -> None:
         self.live, self.pipeline = live, pipeline
         self._executor, self._metrics, self._shadow = executor, metrics, shadow
-        self._remembered: tuple[Triage | None, int, int] = (None, 0, 0)
+        self._remembered: WeakKeyDictionary[Triage, tuple[int, int]] = WeakKeyDictionary()
 
     async def answers(
         self, triage: Triage, items: Sequence[Mention | dict[str, Any]], as_of: datetime, explain: bool
@@ -135,7 +141,8 @@ class Scoring:
                 part._replace(item=triage.prepare(part.item)) if isinstance(part.item, Mention) else part
                 for part in some
             ]
-            tokens = [_tokens(part, explain) for part in ready]
+            # A request that explains a lot must fit into the queue as well.
+            tokens = [min(_tokens(part, explain), self.pipeline.most_tokens // len(parts)) for part in ready]
             work.queued = work.queued or time.perf_counter()
             self._metrics.stages.labels("prepare").observe(time.perf_counter() - began)
             if not lane.add(ready, tokens, last=start + size >= len(parts)):
@@ -143,23 +150,28 @@ class Scoring:
 
     def _count_remembered(self, triage: Triage) -> None:
         hits, misses = triage.scorer.remembered()
-        of, hits_before, misses_before = self._remembered
-        if of is not triage:
-            hits_before = misses_before = 0
+        hits_before, misses_before = self._remembered.get(triage, (0, 0))
         self._metrics.cache_hits.inc(max(0, hits - hits_before))
         self._metrics.cache_misses.inc(max(0, misses - misses_before))
-        self._remembered = (triage, hits, misses)
+        self._remembered[triage] = (hits, misses)
 
     def _beside(self, shadow: Shadow, triage: Triage, mentions: Sequence[Mention]) -> None:
-        """Let the shadow read mentions in turn with the requests that wait, if there is room."""
+        """Let the shadow read a few of the mentions, if hardly anybody waits."""
+        if self.pipeline.tokens > self.pipeline.most_tokens / _IDLE:
+            return
+        few = mentions[:TURN]
 
         def compare(turn: Sequence[Mention]) -> list[None]:
             shadow.compare(triage, turn)
             return [None] * len(turn)
 
-        most = triage.scorer.bundle.max_tokens
+        def ended() -> None:
+            if lane.failure is not None and not isinstance(lane.failure, PipelineError):
+                logger.error("the shadow failed: %s", type(lane.failure).__name__)
+
+        lane = self.pipeline.lane(compare, ended, turn=1)
         with suppress(QueueFullError, PipelineError):
-            self.pipeline.lane(compare, turn=1).add(mentions, [most] * len(mentions), last=True)
+            lane.add(few, [triage.scorer.bundle.max_tokens] * len(few), last=True)
 
 
 class _Work:

@@ -23,13 +23,11 @@ from model.triage import Triage
 from serving.contract import EXAMPLE_REQUEST
 from serving.keys import Keys, KeysError
 from serving.logs import configure
-from serving.settings import ServeSettings
+from serving.settings import SHARED, ServeSettings
 from serving.supervisor import Beat, Supervisor
+from serving.traces import check_installed
 
 __all__ = ["AddressError", "ServeSettings", "ready_lines", "serve"]
-
-_SHARED = "PROMETHEUS_MULTIPROC_DIR"
-"""Tells ``prometheus_client``, when it is imported, where several processes share what they count."""
 
 
 class AddressError(FirstreplyError):
@@ -53,11 +51,11 @@ def serve(settings: ServeSettings) -> int:
         Keys.load(settings.keys)
     with tempfile.TemporaryDirectory(prefix="firstreply-") as folder:
         if settings.workers > 1:
-            os.environ[_SHARED] = folder
+            os.environ[SHARED] = folder
         try:
             _serve(settings, Path(folder))
         finally:
-            os.environ.pop(_SHARED, None)
+            os.environ.pop(SHARED, None)
     print("firstreply: stopped", file=sys.stderr, flush=True)
     return 0
 
@@ -71,6 +69,10 @@ def _serve(settings: ServeSettings, folder: Path) -> None:
     triage = load_triage(settings)
     if settings.shadow is not None:
         load_triage(settings, settings.shadow)
+    if settings.traces is not None:
+        check_installed()
+    if settings.bundles is not None and not settings.bundles.is_dir():
+        raise AddressError(f"--bundles {settings.bundles}: no such folder")
     listener = _listener(settings.host, settings.port)
     try:
         _check_open(settings, listener)
@@ -105,6 +107,7 @@ class _Start:
         """Be a worker."""
         from serving.worker import Place, Shared, load_triage, run_worker
 
+        configure(self.settings.log_json, self.settings.log_requests)
         shared = Shared(self.folder, functools.partial(os.kill, self.parent, signal.SIGHUP))
         triage = self.triage or load_triage(self.settings)
         run_worker(self.settings, self.listener, triage, lambda: None, Place(shared, beat, reloads))

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from serving.limits import Limits
 
-CLOSABLE = ("metrics", "docs")
-"""Addresses that can be closed."""
+SHARED = "PROMETHEUS_MULTIPROC_DIR"
+"""Variable of the environment that tells ``prometheus_client``, when it is imported, in which folder several processes
+share what they count."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class ServeSettings:
     shadow_share: float = 0.05
     """Of the requests, 0 to 1."""
     closed: Collection[str] = ()
-    """Of ``CLOSABLE``, what there is not."""
+    """``metrics`` or ``docs``: addresses that there are not."""
     origins: Collection[str] = ()
     """Origins whose pages may call from a browser."""
     traces: str | None = None

@@ -12,7 +12,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
@@ -133,7 +134,8 @@ class Supervisor:
     def _started(self) -> _Worker:
         beat = Beat(self._context.Array("d", 2, lock=False))
         process = self._context.Process(target=_run, args=(self._work, beat, self._reloads))
-        process.start()
+        with _hang_ups_held():  # and in the worker until it can do what they ask for
+            process.start()
         return _Worker(process, beat, time.monotonic())
 
     def _bury(self, place: int, worker: _Worker) -> None:
@@ -172,10 +174,21 @@ class Supervisor:
 def _run(work: Work, beat: Beat, reloads: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it can do what that asks for
     threading.Thread(target=_stop_with_parent, daemon=True).start()
     work(beat, reloads)
+
+
+@contextmanager
+def _hang_ups_held() -> Iterator[None]:
+    """SIGHUP waits until the end of the block; in a process begun inside, until that lets it in."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
 
 
 def _stop_with_parent() -> None:

@@ -11,9 +11,23 @@ from starlette.types import Scope
 
 from data.schema import FirstreplyError
 
+_EXPORTER = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
+
 
 class TracesError(FirstreplyError):
     """Traces are asked for, and what sends them is not installed."""
+
+
+def check_installed() -> None:
+    """Whether spans could be sent.
+
+    Raises:
+        TracesError: the extra ``otel`` is not installed.
+    """
+    try:
+        importlib.import_module(_EXPORTER)
+    except ImportError:
+        raise TracesError("--traces needs OpenTelemetry; install firstreply[otel]") from None
 
 
 class Traces:
@@ -31,15 +45,13 @@ class Traces:
         self._provider: Any = None
         if collector is None:
             return
-        try:
-            sdk = importlib.import_module("opentelemetry.sdk.trace")
-            export = importlib.import_module("opentelemetry.sdk.trace.export")
-            resources = importlib.import_module("opentelemetry.sdk.resources")
-            otlp = importlib.import_module("opentelemetry.exporter.otlp.proto.http.trace_exporter")
-            self._context = importlib.import_module("opentelemetry.trace.propagation.tracecontext")
-            self._trace = importlib.import_module("opentelemetry.trace")
-        except ImportError:
-            raise TracesError("--traces needs OpenTelemetry; install firstreply[otel]") from None
+        check_installed()
+        sdk = importlib.import_module("opentelemetry.sdk.trace")
+        export = importlib.import_module("opentelemetry.sdk.trace.export")
+        resources = importlib.import_module("opentelemetry.sdk.resources")
+        otlp = importlib.import_module(_EXPORTER)
+        self._context = importlib.import_module("opentelemetry.trace.propagation.tracecontext")
+        self._trace = importlib.import_module("opentelemetry.trace")
         self._provider = sdk.TracerProvider(resource=resources.Resource.create({"service.name": "firstreply"}))
         self._provider.add_span_processor(export.BatchSpanProcessor(otlp.OTLPSpanExporter(endpoint=collector)))
         self._tracer = self._provider.get_tracer("firstreply")

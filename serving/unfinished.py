@@ -70,7 +70,7 @@ class Unfinished:
         """Why what an earlier job left was thrown away, where it was."""
         self._results = self._results_path.open("a+b")
         try:
-            _lock(self._results, output)
+            _lock(self._results, self._results_path, output)
             self._rejects = self._rejects_path.open("ab")
         except BaseException:
             self._results.close()
@@ -96,7 +96,7 @@ class Unfinished:
     def record(self) -> None:
         """Bring everything to disk, and say how much that is."""
         for stream in (self._results, self._rejects):
-            stream.flush()
+            stream.seek(0, os.SEEK_END)  # it may be read at the moment
             os.fsync(stream.fileno())
         if self._job is not None:
             record = {
@@ -180,13 +180,19 @@ class Unfinished:
         return 0, 0
 
 
-def _lock(stream: IO[bytes], output: str) -> None:
-    """Held until this process ends or closes the file; where there are no such locks, nothing."""
+def _lock(stream: IO[bytes], path: Path, output: str) -> None:
+    """Held until this process ends or closes the file; where there are no such locks, nothing.
+
+    Raises:
+        FileError: another process has it, or has just put the file in its place.
+    """
     try:
         import fcntl
     except ImportError:
         return
     try:
         fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.path.samestat(os.fstat(stream.fileno()), path.stat()):
+            raise FileNotFoundError(path)
     except OSError:
         raise FileError(f"{output}: another process is writing it; wait for it, or give another -o OUTPUT") from None

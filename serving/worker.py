@@ -118,7 +118,8 @@ def run_worker(
     )
     server = _Server(config, service, on_ready, place.beat if place is not None else None, settings.drain_seconds)
 
-    def stop(_number: int, _frame: FrameType | None) -> None:
+    def stop(number: int, _frame: FrameType | None) -> None:
+        server.hurries |= number == signal.SIGINT
         server.should_exit = True
 
     def hang_up(_number: int, _frame: FrameType | None) -> None:
@@ -129,6 +130,7 @@ def run_worker(
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     if hasattr(signal, "SIGHUP"):
         before[signal.SIGHUP] = signal.signal(signal.SIGHUP, hang_up)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])  # held back until now where there is a parent
     try:
         server.run(sockets=[listener])
     finally:
@@ -182,7 +184,7 @@ def _reload(settings: ServeSettings, service: Service, shared: Shared | None) ->
         service.live.reload(shared.selected() if shared is not None else None)
     if settings.keys is not None:
         try:
-            service.keys = Keys.load(settings.keys, settings.workers)
+            service.keys = Keys.load(settings.keys, settings.workers, service.keys)
         except FirstreplyError as error:
             logger.error("the keys stay as they were: %s", error)
 
@@ -202,6 +204,8 @@ class _Server(uvicorn.Server):
         self._service, self._on_ready, self._beat = service, on_ready, beat
         self._drain_seconds = drain_seconds
         self._drains_since: float | None = None
+        self.hurries = False
+        """Somebody at a terminal stops it, and no balancer has to notice."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -218,4 +222,4 @@ class _Server(uvicorn.Server):
         if self._drains_since is None:
             self._drains_since, self._service.draining = now, True
         # Whoever is connected is told to go elsewhere with the next answer; a balancer sees that this is not ready.
-        return self.force_exit or not self.server_state.connections or now - self._drains_since >= self._drain_seconds
+        return self.force_exit or self.hurries or now - self._drains_since >= self._drain_seconds

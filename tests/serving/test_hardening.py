@@ -153,6 +153,28 @@ def test_one_connection_too_many_is_503_and_the_others_stay(address: tuple[str, 
         assert said(held[0]).startswith(b"HTTP/1.1 200")
 
 
+@pytest.mark.parametrize("path", [b"/livez", b"/v1/score"])
+def test_answer_before_the_body_does_not_hold_the_connection(address: tuple[str, int], path: bytes) -> None:
+    with socket.create_connection(address) as connection:
+        connection.sendall(b"POST " + path + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n")
+        connection.settimeout(5)
+        assert connection.recv(4_096).startswith((b"HTTP/1.1 405", b"HTTP/1.1 415"))
+        connection.sendall(b"hello")
+        assert b"HTTP/1.1" not in said(connection, 10)  # the rest of that answer; closed when nothing more comes
+
+
+def test_trailers_without_end_are_refused(address: tuple[str, int]) -> None:
+    head = b"POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with socket.create_connection(address) as connection:
+        connection.sendall(head + b"2\r\n{}\r\n0\r\n")
+        with contextlib.suppress(OSError):
+            for _ in range(100):
+                connection.sendall(b"X-Trailer: " + b"a" * 1_000 + b"\r\n")
+                time.sleep(0.01)
+        answer = said(connection)
+    assert answer == b"" or answer.startswith((b"HTTP/1.1 431", b"HTTP/1.1 422"))
+
+
 @pytest.mark.parametrize(
     "smuggled",
     [

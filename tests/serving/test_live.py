@@ -145,6 +145,15 @@ def test_bundle_that_fails_after_it_took_over_is_rolled_back(tiny_triage: Triage
     assert 'firstreply_reloads_total{outcome="rolled back"} 1.0' in client.get("/metrics").text
 
 
+def test_same_bundle_once_more_does_not_make_it_sound(tiny_triage: Triage) -> None:
+    bad = Triage(tiny_triage.scorer, tiny_triage.policy)
+    live = Live(lambda folder: bad if folder == Path("bad") else tiny_triage, Path("one"))
+    live.reload(Path("bad"))
+    live.reload()
+    live.failed(bad)
+    assert live.triage is tiny_triage
+
+
 def test_bundle_that_has_proved_itself_is_not_rolled_back(tiny_triage: Triage) -> None:
     second = Triage(tiny_triage.scorer, tiny_triage.policy)
     live = Live(lambda folder: second if folder == Path("two") else tiny_triage, Path("one"))

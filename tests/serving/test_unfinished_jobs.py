@@ -16,6 +16,8 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
+from serving.unfinished import Tally, Unfinished
+
 ROOT = Path(__file__).parents[2]
 LONG = 10_000
 """Rows that take seconds."""
@@ -111,6 +113,19 @@ def test_interrupted_job_says_that_it_can_go_on_and_leaves_no_process(command: C
     assert "the same command goes on after them" in said
     assert "Traceback" not in said
     assert not working_on(output)
+
+
+def test_what_is_read_at_the_end_is_recorded_whole(tmp_path: Path) -> None:
+    output = str(tmp_path / "a.csv")
+    rows = [b'{"id": "%d"}\n' % number for number in range(1_000)]
+    with pytest.raises(KeyboardInterrupt), Unfinished(output, {"input": "a"}) as unfinished:
+        unfinished.append(b"".join(rows), b"", Tally(rows=1_000, results=1_000))
+        for number, _ in enumerate(unfinished.results()):
+            if number == 10:
+                raise KeyboardInterrupt
+    with Unfinished(output, {"input": "a"}) as again:
+        assert again.tally.rows == 1_000
+        assert len(list(again.results())) == 1_000
 
 
 def test_processes_of_a_killed_job_end(command: Command, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from eval.load import request
+from eval.load import closed_loop, request
 from eval.workload import real_length, sample_mentions
 from model.bundle import BRANDS, CARD, MANIFEST, MODEL, TIER_BUNDLES, TOKENIZER, read_manifest, seal_manifest
 from serving.contract import EXAMPLE_REQUEST
@@ -34,6 +34,8 @@ DOOR = 0.1
 RELOADS = 50
 FLIPS = 200
 STARTS = 10
+LEAST_SHARE = 0.2
+"""Of the work of two workers, what the less busy one must do; half is what it should."""
 REFUSED = "reload refused"
 """What the server says on stderr of a bundle that it does not take."""
 RELOAD_SECONDS = 30.0
@@ -245,9 +247,9 @@ def same_json(one: bytes, other: bytes) -> bool:
         return False
 
 
-def refused_since(server: Started, before: int) -> bool:
-    """Whether a bundle is soon refused once more than before."""
-    return asyncio.run(until(lambda: server.said().count(REFUSED) > before, RELOAD_SECONDS))
+def refusals(server: Started, expected: int) -> bool:
+    """Whether bundles were soon refused so often, by each of two workers."""
+    return asyncio.run(until(lambda: server.said().count(REFUSED) >= 2 * expected, RELOAD_SECONDS))
 
 
 def test_damaged_bundles_are_refused_and_the_good_one_goes_on(tmp_path: Path, bundle: Path) -> None:
@@ -264,12 +266,12 @@ def test_damaged_bundles_are_refused_and_the_good_one_goes_on(tmp_path: Path, bu
         for number in range(FLIPS):
             name, content = next(damaged)
             put(bundle, name, content)
-            before = server.said().count(REFUSED)
             server.process.send_signal(signal.SIGHUP)
-            assert refused_since(server, before), f"flip {number} in {name} was taken: {server.said()[-2_000:]}"
+            assert refusals(server, number + 1), f"flip {number} in {name} was taken: {server.said()[-2_000:]}"
             assert (sha256(server), probabilities(server)) == (good, scores), f"flip {number} in {name}"
             put(bundle, name, whole[name])
         seconds = time.monotonic() - began
+        assert server.said().count(REFUSED) == 2 * FLIPS
         manifest = {name: value for name, value in read_manifest(bundle).items() if name != "sha256"}
         seal_manifest(bundle, {**manifest, "version": "0.0.0-other"})
         server.process.send_signal(signal.SIGHUP)
@@ -307,6 +309,19 @@ def test_reload_reaches_workers_that_are_just_starting(tmp_path: Path, bundle: P
         assert stop(server) == 0
     assert not stale, f"a worker that was starting never heard of a reload so many seconds after: {', '.join(stale)}"
     print(f"\nreloads while a worker starts: {STARTS}, all taken by both")
+
+
+def test_workers_share_the_connections_that_come_at_once(tmp_path: Path) -> None:
+    shares = []
+    with started(tmp_path, "--tier", "fast", "--workers", "2", "--remember", "0") as server:
+        workers = server.workers()
+        for _ in range(5):
+            before = [sum(worker.cpu_times()[:2]) for worker in workers]
+            closed_loop(server.port, requests(), 4 * CLIENTS, 3.0)
+            used = [sum(worker.cpu_times()[:2]) - then for worker, then in zip(workers, before, strict=True)]
+            shares.append(min(used) / sum(used))
+    print(f"\nconnections shared: the less busy of two workers did {', '.join(f'{share:.0%}' for share in shares)}")
+    assert min(shares) >= LEAST_SHARE
 
 
 def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
