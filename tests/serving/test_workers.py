@@ -64,8 +64,8 @@ def test_workers_count_together(tiny_bundle: Path) -> None:
     with running(tiny_bundle) as (_, url):
         for _ in range(30):
             assert httpx.post(f"{url}/v1/score", json=BODY).status_code == 200
-        text = httpx.get(f"{url}/metrics").text
-        assert 'firstreply_requests_total{method="POST",path="/v1/score",status="200"} 30.0' in text
+        counted = 'firstreply_requests_total{method="POST",path="/v1/score",status="200"} 30.0'
+        assert until(lambda: counted in httpx.get(f"{url}/metrics").text)
 
 
 def test_stop_is_told_to_all_and_ends_with_status_0(tiny_bundle: Path) -> None:
