@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -229,7 +230,10 @@ def mention_from_json(value: Any, default_id: str) -> Mention:
     if not isinstance(value, Mapping):
         raise MentionError("Invalid mention", f"a mention is a JSON object, not {type(value).__name__}")
     try:
-        return Mention.model_validate({"id": default_id, **_without_nulls(value)})
+        fields = _fields(value, Mention)
+        if isinstance(fields.get("author"), Mapping):
+            fields["author"] = _fields(fields["author"], Author)
+        return Mention.model_validate({"id": default_id, **fields})
     except ValidationError as error:
         raise _reason(error) from None
 
@@ -291,9 +295,11 @@ def _is_empty(value: Any) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
 
 
-def _without_nulls(value: Mapping[str, Any]) -> dict[str, Any]:
-    """A null in JSON says the same as a missing field."""
-    return {name: item for name, item in value.items() if item is not None}
+def _fields(value: Mapping[str, Any], shape: type[BaseModel]) -> dict[str, Any]:
+    """What is given: a null says the same as a missing field; of fields that there are not, one is enough to refuse."""
+    known = {name: value[name] for name in shape.model_fields if value.get(name) is not None}
+    unknown = (name for name in value if name not in shape.model_fields and value[name] is not None)
+    return known | {name: value[name] for name in islice(unknown, 1)}
 
 
 def _nested(row: Mapping[str, Any], default_id: str) -> dict[str, Any]:

@@ -88,17 +88,20 @@ class Encoder:
 
     def encode(self, words: Sequence[Word]) -> tuple[list[int], bool]:
         """Token ids, special tokens included, and whether the middle had to be left out to fit ``max_tokens``."""
-        if len(words) > 2 * self.max_tokens:
-            # Every word but a lone combining mark is at least one token: what lies between the outermost words is cut
-            # in any case, so it need not be tokenised.
-            solid = [
-                index for index, word in enumerate(words) if not unicodedata.category(word.text[0]).startswith("M")
-            ]
-            if len(solid) > 2 * self.max_tokens:
-                words = [*words[: solid[self.max_tokens]], *words[solid[-self.max_tokens] :]]
-        text = join(words)
+        text = join(self.outermost(words))
         ids: list[int] = self._pieces.ids(text) if self._pieces else self.tokenizer.encode(text).ids
         if len(ids) <= self.max_tokens:
             return ids, False
         tail = self.max_tokens // 2
         return ids[: self.max_tokens - tail] + ids[-tail:], True
+
+    def outermost(self, words: Sequence[Word], spare: int = 0) -> Sequence[Word]:
+        """The words without those in the middle that are cut in any case, also where ``spare`` others are left out.
+
+        Every word but a lone combining mark is at least one token.
+        """
+        most = self.max_tokens + spare
+        if len(words) <= 2 * most:
+            return words
+        solid = [index for index, word in enumerate(words) if not unicodedata.category(word.text[0]).startswith("M")]
+        return [*words[: solid[most]], *words[solid[-most] :]] if len(solid) > 2 * most else words

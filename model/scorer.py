@@ -176,7 +176,8 @@ class Scorer(MentionReader):
         ``{"word", "start", "end", "drop"}`` with offsets into ``text``. With ``against`` the words that hold the intent
         down instead: those whose deletion raises its logit most, with a drop below 0.
         """
-        words = normalise(text, brand, self.brands).words
+        words: Sequence[Word] = normalise(text, brand, self.brands).words
+        words = self.encoder.outermost(words, spare=max(map(len, _parts(words)), default=0))
         whole = self._run(self.encoder.encode(words)[0])
         limit = self.encoder.max_tokens
         parts = _parts(words)

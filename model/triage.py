@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import compress
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 from data.schema import INTENTS, Mention, MentionError
 from model.bundle import NO_INTERVAL
-from model.cascade import Cascade, Reader
+from model.cascade import Cascade, Reader, load_reader
 from model.policy import Policy
 from model.scorer import Prepared, Reading
 
@@ -37,6 +38,30 @@ class Triage:
         self.policy = policy
         self.cut = cut
         self.name = scorer.name
+
+    @classmethod
+    def load(
+        cls,
+        bundle: Path,
+        *,
+        brands: Path | None = None,
+        policy: Path | None = None,
+        cut: str = "balanced",
+        remember: int = 0,
+    ) -> Self:
+        """All of it from files, as they are now.
+
+        Args:
+            bundle: folder of a bundle or a cascade.
+            brands: brands file; None is the bundle's own.
+            policy: policy file; None is the default one.
+            cut: which of the bundle's cuts makes labels of probabilities.
+            remember: mentions whose reading is kept in memory.
+
+        Raises:
+            FirstreplyError: a file that cannot be used; the bundle has no such cut.
+        """
+        return cls(load_reader(bundle, brands=brands, remember=remember), Policy.load(policy), cut)
 
     @property
     def sha256(self) -> str:

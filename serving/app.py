@@ -92,6 +92,13 @@ class Service:
     """Threads that read; None is as many as there are cores."""
     draining: bool = False
     """The server is about to stop: not ready, and connections are not kept."""
+    pipeline: Pipeline | None = None
+    """Where mentions are read, while the app runs."""
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether it can never score again: a scoring thread has died."""
+        return self.pipeline is not None and self.pipeline.failure is not None
 
 
 def create_app(service: Service) -> FastAPI:
@@ -110,7 +117,7 @@ def create_app(service: Service) -> FastAPI:
         redirect_slashes=False,
         exception_handlers={HTTPException: problem_response},
     )
-    page, policy = _documentation()
+    page, policy = _documentation() if documented else ("", "")
     app.add_middleware(UnexpectedErrors)
     if service.origins:
         app.add_middleware(
@@ -125,7 +132,7 @@ def create_app(service: Service) -> FastAPI:
         metrics=service.metrics,
         traces=service.traces,
         draining=lambda: service.draining,
-        policies={"/docs": policy},
+        policies={"/docs": policy} if documented else {},
     )
 
     def route(
@@ -149,7 +156,7 @@ def create_app(service: Service) -> FastAPI:
     reloaded = {**RELOAD_RESPONSE, **problem_responses(401, 403, 408, 409, 413, 415, 422, 429, 500, 503)}
     put = "Put another bundle in place, or read this one and the policy anew"
     route("/v1/admin/reload", endpoint.reload, put, "admin", reloaded, post=True, **RELOAD_BODY, **KEYS)
-    route("/livez", endpoint.livez, "Is the process up?", "health", {})
+    route("/livez", endpoint.livez, "Is the process sound?", "health", problem_responses(503))
     route("/readyz", endpoint.readyz, "Can it score?", "health", problem_responses(503))
     if "metrics" not in service.closed:
         counted = {200: {"content": {"text/plain": {}}}, **problem_responses(401, 429)}
@@ -181,6 +188,7 @@ class _Endpoint:
             lane = pipeline.lane(lambda turn: [live.triage.answer(one, as_of=datetime.now(UTC)) for one in turn])
             lane.add(examples * 2 * pipeline.threads, [1] * len(examples) * 2 * pipeline.threads, last=True)
             await asyncio.get_running_loop().run_in_executor(executor, lane.result)
+            self._service.pipeline = pipeline
             self._scoring = Scoring(live, pipeline, executor, self._metrics, self._service.shadow)
             try:
                 yield
@@ -237,7 +245,8 @@ class _Endpoint:
             return _json_response(json.dumps(vars(takeover)))
 
     async def livez(self) -> Response:
-        """200 as long as the server answers at all."""
+        """200 as long as the server need not be started anew: 503 when a scoring thread has died."""
+        self._check_sound()
         return _json_response('{"status":"alive"}')
 
     async def readyz(self) -> Response:
@@ -257,9 +266,12 @@ class _Endpoint:
     def _ready(self) -> Scoring:
         if self._scoring is None:
             raise Problem(503, "The server is starting or stopping; try again.", _RETRY)
-        if self._scoring.pipeline.failure is not None:
-            raise Problem(503, "A scoring thread has died; restart the server.")
+        self._check_sound()
         return self._scoring
+
+    def _check_sound(self) -> None:
+        if self._service.is_broken:
+            raise Problem(503, "A scoring thread has died; restart the server.")
 
     async def _scored(self, request: Request, scoring: Scoring) -> Response:
         limits, triage = self._limits, self._live.triage
@@ -319,14 +331,25 @@ def _bundle_name(body: bytes) -> str | None:
     Raises:
         Problem: 422, the body asks for something else.
     """
-    try:
-        value = json.loads(body or b"{}")
-    except (ValueError, RecursionError):
-        raise Problem(422, "The body is not JSON.") from None
+    value = _json(body or b"{}")
     name = value.get("bundle") if isinstance(value, dict) and not set(value) - {"bundle"} else 0
     if name is not None and not isinstance(name, str):
         raise Problem(422, 'The body must be {"bundle": NAME}, or {} for the one in use.')
     return name
+
+
+def _json(body: bytes) -> Any:
+    """What a body says.
+
+    Raises:
+        Problem: 422, it is not JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(body)
+    except RecursionError:
+        raise Problem(422, "The body is nested too deeply to be read.") from None
+    except ValueError as error:
+        raise Problem(422, f"The body is not JSON: {error}") from None
 
 
 def _documentation() -> tuple[str, str]:
@@ -415,12 +438,7 @@ def _envelope(body: bytes, limit: int) -> tuple[list[Any], bool]:
     Raises:
         Problem: 422, the body is not such an object.
     """
-    try:
-        envelope = json.loads(body)
-    except RecursionError:
-        raise Problem(422, "The body is nested too deeply to be read.") from None
-    except ValueError as error:
-        raise Problem(422, f"The body is not JSON: {error}") from None
+    envelope = _json(body)
     if not isinstance(envelope, dict):
         raise Problem(422, 'The body must be an object: {"mentions": [...]}.')
     if unknown := [field for field in envelope if field not in _ENVELOPE]:

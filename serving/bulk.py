@@ -20,9 +20,8 @@ from typing import Any, NamedTuple
 
 from data.files import BadRow, Row, check_output, file_errors, open_writer, read_rows
 from data.schema import INTENTS, FileError, Mention, MentionError, mention_from_row, unknown_columns
-from model.cascade import is_cascade, load_reader
+from model.cascade import is_cascade
 from model.pipeline import TURN, usable_cores
-from model.policy import Policy
 from model.triage import Triage
 from serving.progress import Progress
 from serving.unfinished import Tally, Unfinished
@@ -174,8 +173,7 @@ class _Scoring:
 
 
 def _triage(job: BulkJob) -> Triage:
-    reader = load_reader(job.bundle, brands=job.brands, remember=job.remember)
-    return Triage(reader, Policy.load(job.policy), job.cut)
+    return Triage.load(job.bundle, brands=job.brands, policy=job.policy, cut=job.cut, remember=job.remember)
 
 
 def _identity(job: BulkJob, triage: Triage) -> dict[str, Any] | None:

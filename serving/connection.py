@@ -6,21 +6,34 @@ Leaves out bodies (``serving.app``) and HTTP itself (httptools, uvicorn).
 from __future__ import annotations
 
 import asyncio
+import json
 from asyncio.events import TimerHandle
 from typing import Any, ClassVar
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from serving.contract import PROBLEMS
 from serving.limits import Limits
 
 _LINGER_SECONDS = 10.0
 """For a client to take what is written, before its connection is cut."""
 _SLACK = 2
 """How often the largest body may come over the wire: chunks have lines of their own."""
-_TOO_MANY = (b"503 Service Unavailable", b"too many connections; try again")
-_TOO_LARGE = (b"431 Request Header Fields Too Large", b"the request's line and headers are too large")
-_ENDLESS = (b"413 Content Too Large", b"the body is larger than what is read of it")
-_LATE = (b"408 Request Timeout", b"the request took too long")
+
+
+def _answer(status: int, detail: str) -> bytes:
+    """A problem document, as it goes over the wire."""
+    problem = {"type": "about:blank", "title": PROBLEMS[status][0], "status": status, "detail": detail}
+    body = json.dumps(problem).encode()
+    head = b"content-type: application/problem+json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+    return STATUS_LINE[status] + head % len(body) + body
+
+
+_NOT_HTTP = _answer(400, "What came is no HTTP request, or could be read as two.")
+_LATE = _answer(408, "The request did not arrive in time.")
+_ENDLESS = _answer(413, "More comes than is read of a body.")
+_TOO_LARGE = _answer(431, "The request's line and headers are larger than this server takes.")
+_TOO_MANY = _answer(503, "As many connections are open as this server takes; try again.")
 
 
 class BoundedConnection(HttpToolsProtocol):
@@ -39,9 +52,11 @@ class BoundedConnection(HttpToolsProtocol):
         """Refuse what is one connection too many."""
         super().connection_made(transport)
         if len(self.connections) > self.limits.connections:
-            self._refuse(*_TOO_MANY)
+            self._refuse(_TOO_MANY)
             return
-        self._expect(self.limits.header_seconds, _LATE)
+        # A client that keeps a connection for later has asked nothing: it must not take an answer for that to what it
+        # asks then.
+        self._expect(self.limits.header_seconds, b"")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
@@ -57,7 +72,7 @@ class BoundedConnection(HttpToolsProtocol):
         self._came += len(data)
         super().data_received(data)
         if self._came > (self.limits.header_bytes if self._in_headers else _SLACK * self.limits.body_bytes):
-            self._refuse(*(_TOO_LARGE if self._in_headers else _ENDLESS))
+            self._refuse(_TOO_LARGE if self._in_headers else _ENDLESS)
 
     def on_message_begin(self) -> None:
         """A request begins."""
@@ -70,12 +85,12 @@ class BoundedConnection(HttpToolsProtocol):
         super().on_header(name, value)
         self._header_bytes += len(name) + len(value)
         if self._header_bytes > self.limits.header_bytes:
-            self._refuse(*_TOO_LARGE)
+            self._refuse(_TOO_LARGE)
 
     def on_headers_complete(self) -> None:
         """Its headers are there, in time; the body is next."""
         if len(self.url) > self.limits.header_bytes:
-            self._refuse(*_TOO_LARGE)
+            self._refuse(_TOO_LARGE)
         if self.transport.is_closing():
             return
         self._in_headers, self._came = False, 0
@@ -118,25 +133,35 @@ class BoundedConnection(HttpToolsProtocol):
         super().timeout_keep_alive_handler()
         self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
 
-    def _expect(self, seconds: float, otherwise: tuple[bytes, bytes]) -> None:
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # says less
+        """Refuse what is no HTTP, as everything else is refused."""
+        self._refuse(_NOT_HTTP)
+
+    def _expect(self, seconds: float, otherwise: bytes) -> None:
         self._stop_waiting()
-        self._deadline = self.loop.call_later(seconds, self._refuse, *otherwise)
+        self._deadline = self.loop.call_later(seconds, self._refuse, otherwise)
 
     def _stop_waiting(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
 
-    def _refuse(self, status: bytes, reason: bytes) -> None:
+    def _refuse(self, answer: bytes) -> None:
         if self.transport.is_closing():
             return
         self._stop_waiting()
-        before = self.cycle is None or self.cycle.response_complete
-        if before if self._in_headers else not before and not self.cycle.response_started:
-            head = b"HTTP/1.1 %s\r\ncontent-type: text/plain\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
-            self.transport.write(head % (status, len(reason)) + reason)
+        if self._is_unanswered():
+            self.transport.write(answer)
         self.transport.close()
         self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
+
+    def _is_unanswered(self) -> bool:
+        """Whether what comes next on the connection is the answer to what is coming in at the moment."""
+        if self.pipeline:
+            return False
+        if self.cycle is None:
+            return True
+        return self.cycle.response_complete if self._in_headers else not self.cycle.response_started
 
 
 def limited(limits: Limits) -> type[BoundedConnection]:

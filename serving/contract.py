@@ -17,6 +17,7 @@ from pydantic.json_schema import models_json_schema
 from data.schema import INTENTS, Mention
 
 PROBLEMS: dict[int, tuple[str, str]] = {
+    400: ("Bad request", "What came is no HTTP request, or could be read as two."),
     401: ("Not authenticated", "The server asks for a key: `Authorization: Bearer KEY`."),
     403: ("Not allowed", "The key is good, but not for this."),
     404: ("Not found", "There is nothing at this address."),
@@ -31,6 +32,7 @@ PROBLEMS: dict[int, tuple[str, str]] = {
         "As many requests or mentions as the server takes are waiting, or the key's rate is used up; try again after"
         " `Retry-After`.",
     ),
+    431: ("Request header too large", "The request's line and headers are larger than the server's limit."),
     500: ("Internal server error", "The server failed; nothing was scored."),
     503: ("Not ready", "The server is starting, stopping or unable to score; try again after `Retry-After`."),
     504: ("Timeout", "There was no answer in the time that the request or the server allows; what waited is dropped."),

@@ -135,10 +135,7 @@ def new_key(path: Path, name: str, **settings: Any) -> str:
     """
     if not re.fullmatch(_NAME, name):
         raise KeysError(f"{name!r:.80} cannot be a caller's name; use letters, digits, - and _, 64 at most")
-    try:
-        there = path.read_text(encoding="utf-8") if path.exists() else ""
-    except OSError as error:
-        raise KeysError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    there = os.access(path, os.F_OK) and path.stat().st_size > 0
     if there and name in _read(path):
         raise KeysError(f"{path}: {name} has a key; for a second one take another name, such as {name}-2")
     key = PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)

@@ -61,22 +61,28 @@ class Live:
         bundle: the folder to begin with.
         bundles: folder of those that ``reload`` may name; None lets it name none.
         metrics: where takeovers are counted.
+        first: what answers at first, where it is loaded already.
 
     Raises:
         FirstreplyError: the first one cannot be loaded.
     """
 
     def __init__(
-        self, load: Callable[[Path], Triage], bundle: Path, bundles: Path | None = None, metrics: Metrics | None = None
+        self,
+        load: Callable[[Path], Triage],
+        bundle: Path,
+        bundles: Path | None = None,
+        metrics: Metrics | None = None,
+        first: Triage | None = None,
     ) -> None:
         self._load, self._bundles = load, bundles
         self.bundle = bundle
         """Folder of what answers."""
-        self.triage = load(bundle)
+        self.triage = first or load(bundle)
         """What answers: take it once for each request, so that all of it is answered by one."""
         self._before: tuple[Path, Triage] | None = None
         self._on_probation = 0
-        self._seen: deque[Mention] = deque(maxlen=KEPT)
+        self._seen: deque[tuple[str, tuple[str, ...]]] = deque(maxlen=KEPT)
         self._metrics = metrics
         self._one_at_a_time = threading.Lock()
         self._tell_model()
@@ -85,7 +91,7 @@ class Live:
         """Note what was answered, to hold the next bundle against it."""
         for mention in mentions:
             if len(mention.text) <= _LONGEST_KEPT:
-                self._seen.append(Mention(text=mention.text, brand=mention.brand[:1]))
+                self._seen.append((mention.text, mention.brand[:1]))
         if triage is self.triage and self._before is not None:
             self._on_probation -= len(mentions)
             if self._on_probation <= 0:
@@ -158,7 +164,7 @@ class Live:
         examples = [mention_from_json(value, "1") for value in EXAMPLE_REQUEST["mentions"]]
         for mention in examples:
             json.dumps(candidate.answer(mention, as_of=now), allow_nan=False)
-        seen = list(self._seen)
+        seen = [Mention(text=text, brand=brand) for text, brand in list(self._seen)]
         different = sum(_labels(current, mention, now) != _labels(candidate, mention, now) for mention in seen)
         if seen and different > _MOST_DIFFERENT * len(seen):
             raise ReloadError(

@@ -9,6 +9,7 @@ import asyncio
 import json
 import logging
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
@@ -32,6 +33,10 @@ _IDLE = 10
 """The shadow reads while no more than this part of the queue is taken."""
 SLICE = 16
 """Mentions of a request that are queued together."""
+_SLICE_CHARACTERS = 20_000
+"""Characters of them, at most, unless one has more."""
+_AT_A_STRETCH = 0.05
+"""Seconds after which a request whose texts become tokens lets others go on with theirs."""
 
 
 def checked(value: Any, position: int) -> Mention | dict[str, Any]:
@@ -100,7 +105,11 @@ class Scoring:
         ended = loop.create_future()
 
         def settle() -> None:
-            if not ended.done():
+            if ended.done():
+                return
+            if lane.failure is not None:
+                ended.set_exception(lane.failure)
+            else:
                 ended.set_result(None)
 
         def end() -> None:
@@ -108,23 +117,24 @@ class Scoring:
                 loop.call_soon_threadsafe(settle)
 
         parts = list(_parts(items))
+        small = sum(map(_size, parts)) <= _AT_ONCE
+        slices = deque([parts]) if small else _slices(parts)
         work = _Work(triage, self._metrics, as_of, explain)
         lane = self.pipeline.lane(work, end, turn=1 if explain else TURN)
-        feed = partial(self._feed, triage, lane, parts, work, explain)
+        feed = partial(self._feed, triage, lane, slices, work, explain, self.pipeline.most_tokens // len(parts))
         try:
-            if sum(len(part.item.text) for part in parts if isinstance(part.item, Mention)) <= _AT_ONCE:
-                feed(len(parts))
+            if small:
+                feed()
             else:
                 lane.reserve(len(parts) * triage.scorer.bundle.max_tokens)
-                await loop.run_in_executor(self._executor, feed, SLICE)
+                while slices:
+                    await loop.run_in_executor(self._executor, feed)
             await ended
-        except BaseException:
+        except BaseException as error:
             lane.cancel()
-            raise
-        if lane.failure is not None:
-            if not isinstance(lane.failure, PipelineError):
+            if isinstance(error, Exception) and not isinstance(error, QueueFullError | PipelineError):
                 self.live.failed(triage)
-            raise lane.failure
+            raise
         mentions = [item for item in items if isinstance(item, Mention)]
         self.live.answered(triage, mentions)
         self._count_remembered(triage)
@@ -132,21 +142,23 @@ class Scoring:
             self._beside(self._shadow, triage, mentions)
         return [text for text in lane.answers if text]
 
-    def _feed(self, triage: Triage, lane: Lane, parts: Sequence[_Part], work: _Work, explain: bool, size: int) -> None:
-        """Queue the parts in slices: the first are read while the last become tokens."""
-        for start in range(0, len(parts), size):
-            began = time.perf_counter()
-            some = parts[start : start + size]
+    def _feed(
+        self, triage: Triage, lane: Lane, slices: deque[list[_Part]], work: _Work, explain: bool, most: int
+    ) -> None:
+        """Queue some slices, at most for so long: the first are read while the last become tokens."""
+        until = time.perf_counter() + _AT_A_STRETCH
+        while slices and (began := time.perf_counter()) < until:
+            some = slices.popleft()
             ready = [
                 part._replace(item=triage.prepare(part.item)) if isinstance(part.item, Mention) else part
                 for part in some
             ]
             # A request that explains a lot must fit into the queue as well.
-            tokens = [min(_tokens(part, explain), self.pipeline.most_tokens // len(parts)) for part in ready]
+            tokens = [min(_tokens(part, explain), most) for part in ready]
             work.queued = work.queued or time.perf_counter()
             self._metrics.stages.labels("prepare").observe(time.perf_counter() - began)
-            if not lane.add(ready, tokens, last=start + size >= len(parts)):
-                return
+            if not lane.add(ready, tokens, last=not slices):
+                slices.clear()
 
     def _count_remembered(self, triage: Triage) -> None:
         hits, misses = triage.scorer.remembered()
@@ -220,6 +232,24 @@ def _parts(items: Sequence[Mention | dict[str, Any]]) -> Iterator[_Part]:
                 yield _Part(item.model_copy(update={"brand": (brand,)}), number == 0)
         else:
             yield _Part(item, True)
+
+
+def _size(part: _Part) -> int:
+    """Characters that will become tokens."""
+    return len(part.item.text) if isinstance(part.item, Mention) else 0
+
+
+def _slices(parts: Sequence[_Part]) -> deque[list[_Part]]:
+    """Parts that are queued together: a few, and few characters."""
+    slices: deque[list[_Part]] = deque()
+    room = 0
+    for part in parts:
+        if not slices or len(slices[-1]) == SLICE or _size(part) > room:
+            slices.append([])
+            room = _SLICE_CHARACTERS
+        slices[-1].append(part)
+        room -= _size(part)
+    return slices
 
 
 def _tokens(part: _Part, explain: bool) -> int:

@@ -16,16 +16,18 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from data.schema import FirstreplyError
-from model.triage import Triage
 from serving.contract import EXAMPLE_REQUEST
 from serving.keys import Keys, KeysError
 from serving.logs import configure
 from serving.settings import SHARED, ServeSettings
 from serving.supervisor import Beat, Supervisor
 from serving.traces import check_installed
+
+if TYPE_CHECKING:  # what counts reads its environment when it is imported
+    from serving.worker import Models
 
 __all__ = ["AddressError", "ServeSettings", "ready_lines", "serve"]
 
@@ -61,14 +63,11 @@ def serve(settings: ServeSettings) -> int:
 
 
 def _serve(settings: ServeSettings, folder: Path) -> None:
-    # Only now, as what counts reads its environment when it is imported.
     from prometheus_client.multiprocess import mark_process_dead
 
-    from serving.worker import load_triage, run_worker
+    from serving.worker import Models, run_worker
 
-    triage = load_triage(settings)
-    if settings.shadow is not None:
-        load_triage(settings, settings.shadow)
+    models = Models.load(settings)
     if settings.traces is not None:
         check_installed()
     if settings.bundles is not None and not settings.bundles.is_dir():
@@ -76,17 +75,17 @@ def _serve(settings: ServeSettings, folder: Path) -> None:
     listener = _listener(settings.host, settings.port)
     try:
         _check_open(settings, listener)
-        lines = ready_lines(triage.name, listener, settings.keys is not None)
+        lines = ready_lines(models.triage.name, listener, settings.keys is not None)
 
         def say_ready() -> None:
             print(lines, file=sys.stderr, flush=True)
 
         if settings.workers == 1:
-            run_worker(settings, listener, triage, say_ready)
+            run_worker(settings, listener, models, say_ready)
             return
         stop_seconds = settings.drain_seconds + settings.stop_seconds + 5
         listener.listen()
-        start = _Start(settings, listener, folder, os.getpid(), triage)
+        start = _Start(settings, listener, folder, os.getpid(), models)
         # Open here, it would take connections that no worker answers any more.
         Supervisor(start, settings.workers, stop_seconds, say_ready, mark_process_dead, listener.close).run()
     finally:
@@ -95,22 +94,22 @@ def _serve(settings: ServeSettings, folder: Path) -> None:
 
 @dataclass(frozen=True)
 class _Start:
-    """What each worker begins with; where it cannot inherit the model, it loads it."""
+    """What each worker begins with; where it cannot inherit the models, it loads them."""
 
     settings: ServeSettings
     listener: socket.socket
     folder: Path
     parent: int
-    triage: Triage | None
+    models: Models | None
 
     def __call__(self, beat: Beat, reloads: int) -> None:
         """Be a worker."""
-        from serving.worker import Place, Shared, load_triage, run_worker
+        from serving.worker import Models, Place, Shared, run_worker
 
         configure(self.settings.log_json, self.settings.log_requests)
         shared = Shared(self.folder, functools.partial(os.kill, self.parent, signal.SIGHUP))
-        triage = self.triage or load_triage(self.settings)
-        run_worker(self.settings, self.listener, triage, lambda: None, Place(shared, beat, reloads))
+        models = self.models or Models.load(self.settings)
+        run_worker(self.settings, self.listener, models, lambda: None, Place(shared, beat, reloads))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.settings, self.listener, self.folder, self.parent, None)

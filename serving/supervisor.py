@@ -6,11 +6,8 @@ Leaves out what a worker does (``serving.worker``). The parent does nothing but 
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
 import signal
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +18,7 @@ from types import FrameType
 from typing import Any
 
 from serving.logs import fields
+from serving.processes import process_context, with_parent
 
 logger = logging.getLogger("firstreply")
 
@@ -89,7 +87,7 @@ class Supervisor:
         on_death: Callable[[int], None],
         on_stop: Callable[[], None],
     ) -> None:
-        self._context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+        self._context = process_context()
         self._work, self._stop_seconds = work, stop_seconds
         self._on_ready, self._on_death, self._on_stop = on_ready, on_death, on_stop
         self._reloads = 0
@@ -174,7 +172,7 @@ class Supervisor:
 def _run(work: Work, beat: Beat, reloads: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
-    threading.Thread(target=_stop_with_parent, daemon=True).start()
+    with_parent(lambda: os.kill(os.getpid(), signal.SIGTERM))
     work(beat, reloads)
 
 
@@ -189,11 +187,3 @@ def _hang_ups_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
-
-
-def _stop_with_parent() -> None:
-    """A parent that is killed can tell nobody to stop."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os.kill(os.getpid(), signal.SIGTERM)

@@ -14,15 +14,15 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import Self
 
 import uvicorn
 
 from data.schema import FirstreplyError
-from model.cascade import load_reader
 from model.pipeline import usable_cores
-from model.policy import Policy
 from model.triage import Triage
 from serving.app import Service, create_app
 from serving.connection import limited
@@ -35,6 +35,8 @@ from serving.traces import Traces
 
 logger = logging.getLogger("firstreply")
 
+_BACKLOG = 2_048
+"""Connections that wait to be taken, at most."""
 _MALLOC = {-8: 2, -3: 131_072, -1: 131_072}
 """M_ARENA_MAX, M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of mallopt(3)."""
 
@@ -75,14 +77,37 @@ class Place:
 
 def load_triage(settings: ServeSettings, bundle: Path | None = None) -> Triage:
     """The settings' bundle, or another, with their policy, brands file and cut, as the files are now."""
-    reader = load_reader(bundle or settings.bundle, brands=settings.brands, remember=settings.remember)
-    return Triage(reader, Policy.load(settings.policy), settings.cut)
+    return Triage.load(
+        bundle or settings.bundle,
+        brands=settings.brands,
+        policy=settings.policy,
+        cut=settings.cut,
+        remember=settings.remember,
+    )
+
+
+@dataclass(frozen=True)
+class Models:
+    """What a server begins with, loaded once: workers that are forked share it."""
+
+    triage: Triage
+    shadow: Triage | None
+
+    @classmethod
+    def load(cls, settings: ServeSettings) -> Self:
+        """Those of the settings.
+
+        Raises:
+            FirstreplyError: a file cannot be used.
+        """
+        shadow = load_triage(settings, settings.shadow) if settings.shadow is not None else None
+        return cls(load_triage(settings), shadow)
 
 
 def run_worker(
     settings: ServeSettings,
     listener: socket.socket,
-    triage: Triage,
+    models: Models,
     on_ready: Callable[[], None],
     place: Place | None = None,
 ) -> None:
@@ -91,16 +116,16 @@ def run_worker(
     Args:
         settings: of the server.
         listener: bound; it is closed in this process at the end.
-        triage: what the settings' bundle was when the server was started.
+        models: what the settings' bundles were when the server was started.
         on_ready: called once it answers.
         place: among other workers, if there are any.
 
     Raises:
-        FirstreplyError: the keys file, the shadow or the traces cannot be used.
+        FirstreplyError: the keys file or the traces cannot be used.
     """
     _keep_memory_low()
     shared = place.shared if place is not None else None
-    service = _service(settings, triage, shared)
+    service = _service(settings, models, shared)
     if place is not None and place.reloads:
         _reload(settings, service, shared)
     config = uvicorn.Config(
@@ -113,6 +138,7 @@ def run_worker(
         log_config=None,
         access_log=False,
         server_header=False,
+        backlog=1,  # see ``_Listener``
         proxy_headers=False,
         timeout_graceful_shutdown=settings.stop_seconds,
     )
@@ -131,10 +157,11 @@ def run_worker(
     if hasattr(signal, "SIGHUP"):
         before[signal.SIGHUP] = signal.signal(signal.SIGHUP, hang_up)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])  # held back until now where there is a parent
+    taken = _Listener(fileno=listener.detach())
     try:
-        server.run(sockets=[listener])
+        server.run(sockets=[taken])
     finally:
-        listener.close()
+        taken.close()
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -153,23 +180,15 @@ def _keep_memory_low() -> None:
         mallopt(parameter, value)
 
 
-def _service(settings: ServeSettings, triage: Triage, shared: Shared | None) -> Service:
+def _service(settings: ServeSettings, models: Models, shared: Shared | None) -> Service:
     metrics = Metrics()
-    first = [triage]
-
-    def load(folder: Path) -> Triage:
-        return first.pop() if first else load_triage(settings, folder)
-
-    live = Live(load, settings.bundle, settings.bundles, metrics)
-    shadow = None
-    if settings.shadow is not None:
-        shadow = Shadow(load_triage(settings, settings.shadow), settings.shadow_share, metrics)
+    live = Live(partial(load_triage, settings), settings.bundle, settings.bundles, metrics, models.triage)
     return Service(
         live,
         settings.limits,
         Keys.load(settings.keys, settings.workers) if settings.keys is not None else None,
         metrics,
-        shadow,
+        Shadow(models.shadow, settings.shadow_share, metrics) if models.shadow is not None else None,
         Traces(settings.traces),
         settings.closed,
         settings.origins,
@@ -187,6 +206,18 @@ def _reload(settings: ServeSettings, service: Service, shared: Shared | None) ->
             service.keys = Keys.load(settings.keys, settings.workers, service.keys)
         except FirstreplyError as error:
             logger.error("the keys stay as they were: %s", error)
+
+
+class _Listener(socket.socket):
+    """A socket whose connections are taken one at a time.
+
+    asyncio takes as many at once as may wait, so that the first worker that sees a number of them come has them all.
+    Told that one may wait, it takes one, and looks again.
+    """
+
+    def listen(self, _backlog: int = 1, /) -> None:
+        """Let as many wait as ever."""
+        super().listen(_BACKLOG)
 
 
 class _Server(uvicorn.Server):
@@ -216,6 +247,9 @@ class _Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         if self._beat is not None:
             self._beat.beat()
+        if self._beat is not None and self._service.is_broken and not self.should_exit:
+            logger.error("a scoring thread has died, and the worker ends")
+            self.should_exit = self.hurries = True
         if not await super().on_tick(counter):
             return False
         now = time.monotonic()

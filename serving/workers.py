@@ -5,11 +5,9 @@ Leaves out the work and what becomes of the answers (``serving.bulk``).
 
 from __future__ import annotations
 
-import multiprocessing
+import functools
 import os
 import signal
-import sys
-import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -18,6 +16,7 @@ from itertools import chain, islice
 from typing import Any, TypeVar
 
 from data.schema import FirstreplyError
+from serving.processes import process_context, with_parent
 
 _UNDER_WAY = 4
 """Chunks a process that wait, are worked on or wait for those before them, at most."""
@@ -52,14 +51,7 @@ def in_order(
     if processes == 1 or len(first) < 2:
         yield from map(work, chain(first, iterator))
         return
-    # Forked, they share the model's memory and need not load it; elsewhere fork is not safe, or not there.
-    forked = sys.platform == "linux"
-    pool = ProcessPoolExecutor(
-        processes,
-        multiprocessing.get_context("fork" if forked else "spawn"),
-        _begin,
-        (work,),
-    )
+    pool = ProcessPoolExecutor(processes, process_context(), _begin, (work,))
     under_way: deque[Future[_Answer]] = deque()
     try:
         for chunk in chain(first, iterator):
@@ -77,16 +69,8 @@ def in_order(
 def _begin(work: Callable[[Any], Any]) -> None:
     global _work  # noqa: PLW0603  # an executor's initializer can leave what it made nowhere else
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is for the process that began the work
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with_parent(functools.partial(os._exit, 1))
     _work = work
-
-
-def _end_with_parent() -> None:
-    """A parent that is killed can stop nobody: without this its processes would wait for ever."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
 
 
 def _do(chunk: Any) -> Any:

@@ -81,6 +81,24 @@ def test_tokenising_only_the_ends_gives_the_same_ids(words: list[Word], max_toke
     assert Encoder(TOKENIZER, max_tokens).encode(words) == (expected, len(whole) > max_tokens)
 
 
+@settings(max_examples=300, deadline=None)
+@given(WORD_LISTS, st.integers(2, 9), st.integers(0, 5), st.integers(0, 99))
+def test_ends_with_something_to_spare_are_enough_where_some_words_are_left_out(
+    words: list[Word], max_tokens: int, length: int, place: int
+) -> None:
+    encoder = Encoder(TOKENIZER, max_tokens)
+    ends = list(encoder.outermost(words, spare=length))
+    start = place % (len(words) + 1)
+    if start > len(ends) // 2:  # counted from the end, so that the same words are left out of both
+        start -= len(words)
+    less, ends_less = words[:], ends[:]
+    for some in (less, ends_less):
+        first = start if start >= 0 else max(0, len(some) + start)
+        del some[first : first + length]
+    if abs(start) <= len(ends) // 2:
+        assert encoder.encode(ends_less) == encoder.encode(less)
+
+
 def test_truncation_and_padding_saved_in_a_tokenizer_are_switched_off(tmp_path: Path) -> None:
     tokenizer = wordpiece()
     tokenizer.enable_truncation(4)

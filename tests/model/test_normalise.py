@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import time
 from collections.abc import Callable
@@ -342,9 +343,17 @@ def test_a_brand_with_products_is_cut_out_of_a_hashtag_the_same_way_in_every_pro
 
 
 def _seconds(text: str, brand: str | None) -> float:
-    start = time.process_time()
-    normalise(text, brand, NO_BRANDS)
-    return time.process_time() - start
+    """Of the processor for one text, at least, of three times; the collector would look at other tests' objects."""
+    took = []
+    gc.disable()
+    try:
+        for _ in range(3):
+            start = time.process_time()
+            normalise(text, brand, NO_BRANDS)
+            took.append(time.process_time() - start)
+    finally:
+        gc.enable()
+    return min(took)
 
 
 @pytest.mark.parametrize(
@@ -374,13 +383,12 @@ def _seconds(text: str, brand: str | None) -> float:
 )
 def test_work_grows_with_the_text_and_no_faster(unit: str) -> None:
     small, large = (unit * (size // len(unit)) for size in (4_000, 16_000))
-    # Four times the text is four times the work, and would be sixteen times if it were quadratic. Another process can
-    # lengthen one measurement, so one good pair is enough.
-    assert any(_seconds(large, brand) < 8 * _seconds(small, brand) + 0.01 for brand in ("a", None, "a", None))
+    # Four times the text is four times the work, and would be sixteen times if it were quadratic.
+    assert any(_seconds(large, brand) < 8 * _seconds(small, brand) + 0.01 for brand in ("a", None))
 
 
 @pytest.mark.parametrize("brand", ["a" * 20_000, "a " * 10_000, "(a)" * 7_000, "support" * 3_000, "a's " * 5_000])
 def test_a_very_long_brand_costs_little(brand: str) -> None:
     assert len(BRANDS.target(brand).prefixes) <= 200
     text = "a a #a @a " * 100
-    assert any(_seconds(text, brand) < 20 * _seconds(text, "a") + 0.1 for _ in range(3))
+    assert any(_seconds(text, brand) < 20 * _seconds(text, "a") + 0.1 for _ in range(2))

@@ -401,6 +401,14 @@ def test_many_targets_of_one_mention_are_shared_out(tiny_triage: Triage, serve: 
     assert "out of range" in error["error"]["detail"]
 
 
+def test_one_unknown_field_is_enough(client: httpx.Client) -> None:
+    fields = {f"field{number}": number for number in range(50)}
+    for mention in ({"text": "ok", **fields}, {"text": "ok", "author": fields}):
+        (error,) = scored(client, [mention])
+        assert error["error"]["title"] == "Unknown field"
+        assert "field0 is not a field" in error["error"]["detail"]
+
+
 def test_a_scoring_thread_that_dies_is_told_and_nobody_waits(tiny_triage: Triage, serve: Serve, app_of: AppOf) -> None:
     class Dying(Triage):
         def answer_ready(self, turn: Sequence[Ready], *, as_of: datetime, explain: bool = False) -> Answers:
@@ -413,7 +421,7 @@ def test_a_scoring_thread_that_dies_is_told_and_nobody_waits(tiny_triage: Triage
     assert_problem(client.post("/v1/score", json={"mentions": mentions("die")}), 503, "a scoring thread has died")
     assert_problem(client.get("/readyz"), 503, "restart the server")
     assert_problem(client.post("/v1/score", json={"mentions": mentions("ok")}), 503, "restart the server")
-    assert client.get("/livez").status_code == 200
+    assert_problem(client.get("/livez"), 503, "restart the server")
 
 
 def test_unforeseen_error_is_500_and_gives_nothing_away(

@@ -7,7 +7,6 @@ import logging
 import random
 import shutil
 import threading
-import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +16,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from data.schema import MentionError, mention_from_json
+from data.schema import Mention, MentionError, mention_from_json
 from model.policy import Policy
 from model.scorer import Scorer
 from model.triage import Ready, Triage
@@ -25,6 +24,7 @@ from serving.app import Service, create_app
 from serving.keys import Keys, new_key
 from serving.live import Live, ReloadError, Shadow
 from serving.metrics import Metrics
+from tests.processes import until
 
 Serve = Callable[[FastAPI], httpx.Client]
 AppOf = Callable[..., FastAPI]
@@ -145,6 +145,23 @@ def test_bundle_that_fails_after_it_took_over_is_rolled_back(tiny_triage: Triage
     assert 'firstreply_reloads_total{outcome="rolled back"} 1.0' in client.get("/metrics").text
 
 
+@pytest.mark.parametrize("text", ["ok", "long " * 1_000])
+def test_bundle_that_cannot_make_tokens_is_rolled_back_too(tiny_triage: Triage, serve: Serve, text: str) -> None:
+    class Mute(Triage):
+        def prepare(self, mention: Mention) -> Ready:
+            if mention.text == text:
+                raise RuntimeError("secret")
+            return super().prepare(mention)
+
+    mute = Mute(tiny_triage.scorer, tiny_triage.policy)
+    live = Live(lambda folder: mute if folder == Path("bad") else tiny_triage, Path("one"))
+    client = serve(create_app(Service(live)))
+    live.reload(Path("bad"))
+    assert client.post("/v1/score", json={"mentions": [{"text": text}]}).status_code == 500
+    assert live.triage is tiny_triage
+    assert client.post("/v1/score", json={"mentions": [{"text": text}]}).status_code == 200
+
+
 def test_same_bundle_once_more_does_not_make_it_sound(tiny_triage: Triage) -> None:
     bad = Triage(tiny_triage.scorer, tiny_triage.policy)
     live = Live(lambda folder: bad if folder == Path("bad") else tiny_triage, Path("one"))
@@ -225,9 +242,7 @@ def test_shadow_reads_along_and_its_disagreements_are_counted(
     with caplog.at_level(logging.INFO, "firstreply"):
         body = {"mentions": [{"id": "mine", "text": "I am leaving @northtel"}, {"text": ""}]}
         answer = client.post("/v1/score", json=body).json()
-        until = time.monotonic() + 5
-        while time.monotonic() < until and "firstreply_shadow_mentions_total 1.0" not in metrics.text().decode():
-            time.sleep(0.01)
+        assert until(lambda: "firstreply_shadow_mentions_total 1.0" in metrics.text().decode())
     expected = tiny_triage.answer(mention_from_json(body["mentions"][0], "1"), as_of=NOW)
     assert answer["results"][0]["labels"] == expected[0]["labels"]
     text = metrics.text().decode()

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import resource
@@ -17,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from serving.unfinished import Tally, Unfinished
+from tests.processes import until, working_on
 
 ROOT = Path(__file__).parents[2]
 LONG = 10_000
@@ -59,12 +59,7 @@ def stopped_once_recorded(command: list[str], output: Path, number: int) -> tupl
     record = Path(f"{output}.unfinished.json")
     before = record.stat().st_mtime_ns if record.exists() else 0
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    until = time.monotonic() + 60
-    while time.monotonic() < until and process.poll() is None:
-        with contextlib.suppress(FileNotFoundError):
-            if record.stat().st_mtime_ns > before:
-                break
-        time.sleep(0.005)
+    until(lambda: process.poll() is not None or (record.exists() and record.stat().st_mtime_ns > before), 60)
     assert process.poll() is None, "the job was done before it could be stopped"
     process.send_signal(number)
     _, said = process.communicate(timeout=30)
@@ -131,20 +126,14 @@ def test_what_is_read_at_the_end_is_recorded_whole(tmp_path: Path) -> None:
 def test_processes_of_a_killed_job_end(command: Command, tmp_path: Path) -> None:
     source, output = write_input(tmp_path / "in.jsonl"), tmp_path / "a.jsonl"
     stopped_once_recorded(command(source, output), output, signal.SIGKILL)
-    until = time.monotonic() + 10
-    while time.monotonic() < until and working_on(output):
-        time.sleep(0.05)
-    assert not working_on(output)
+    assert until(lambda: not working_on(output), 10)
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) == 1, reason="one core needs no further process")
 def test_job_whose_process_is_killed_says_so_and_can_go_on(command: Command, tmp_path: Path) -> None:
     source, output = write_input(tmp_path / "in.jsonl"), tmp_path / "a.jsonl"
     process = subprocess.Popen(command(source, output), cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    record = Path(f"{output}.unfinished.json")
-    until = time.monotonic() + 60
-    while time.monotonic() < until and not record.exists():
-        time.sleep(0.01)
+    assert until(Path(f"{output}.unfinished.json").exists, 60)
     psutil.Process(process.pid).children()[0].kill()
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1
@@ -152,16 +141,6 @@ def test_job_whose_process_is_killed_says_so_and_can_go_on(command: Command, tmp
     assert "the same command goes on after them" in said
     assert run(command(source, output)).returncode == 3
     assert len(output.read_text().splitlines()) == LONG - len(range(0, LONG, BROKEN))
-
-
-def working_on(output: Path) -> list[psutil.Process]:
-    """Processes that were begun to write an output."""
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if str(output) in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
 
 
 @pytest.mark.parametrize("change", ["input", "cut", "time"])

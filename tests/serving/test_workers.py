@@ -7,8 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import psutil
 import pytest
 
 from serving.keys import new_key
+from tests.processes import until
 
 ROOT = Path(__file__).parents[2]
 BODY = {"mentions": [{"text": "Where is my order, @northtel?"}]}
@@ -26,7 +26,14 @@ BODY = {"mentions": [{"text": "Where is my order, @northtel?"}]}
 def running(bundle: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A server of two workers, and its address."""
     command = [sys.executable, "-m", "firstreply", "serve", "--port", "0", "--workers", "2", "--bundle", str(bundle)]
-    process = subprocess.Popen([*command, *options], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    with told_ready([*command, *options]) as server:
+        yield server
+
+
+@contextmanager
+def told_ready(command: list[str]) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A command that serves, once it says where."""
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr is not None
         line = process.stderr.readline()
@@ -35,15 +42,6 @@ def running(bundle: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str]
     finally:
         process.kill()
         process.communicate()
-
-
-def until(true: Callable[[], bool], seconds: float = 20.0) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if true():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def workers(process: subprocess.Popen[str]) -> set[int]:
@@ -58,6 +56,35 @@ def test_killed_worker_is_replaced_and_the_others_answer_meanwhile(tiny_bundle: 
         for _ in range(20):
             assert httpx.post(f"{url}/v1/score", json=BODY).status_code == 200
         assert until(lambda: len(workers(process)) == 2 and min(before) not in workers(process))
+
+
+_DYING = """
+import sys
+from pathlib import Path
+from model.triage import Triage
+from serving.server import serve
+from serving.settings import ServeSettings
+
+answer_ready = Triage.answer_ready
+
+def dying(self, turn, **options):
+    if any("die" in one.mention.text for one in turn):
+        raise SystemExit
+    return answer_ready(self, turn, **options)
+
+Triage.answer_ready = dying
+serve(ServeSettings(Path(sys.argv[1]), port=0, workers=2))
+"""
+
+
+def test_worker_whose_scoring_thread_has_died_is_replaced(tiny_bundle: Path) -> None:
+    with told_ready([sys.executable, "-c", _DYING, str(tiny_bundle)]) as (process, url):
+        before = workers(process)
+        dead = httpx.post(f"{url}/v1/score", json={"mentions": [{"text": "die"}]})
+        assert dead.status_code == 503
+        assert until(lambda: len(workers(process)) == 2 and workers(process) != before)
+        for _ in range(10):
+            assert httpx.post(f"{url}/v1/score", json=BODY).status_code == 200
 
 
 def test_workers_count_together(tiny_bundle: Path) -> None:

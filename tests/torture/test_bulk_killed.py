@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import signal
 import subprocess
@@ -10,9 +9,8 @@ import time
 from pathlib import Path
 from random import Random
 
-import psutil
-
 from eval.processes import firstreply
+from tests.processes import until, working_on
 from tests.torture.servers import ROOT
 
 ROWS = 200_000
@@ -75,7 +73,7 @@ def test_job_killed_twenty_times_makes_what_an_undisturbed_one_makes(tmp_path: P
     last = subprocess.run(command(source, output), cwd=ROOT, capture_output=True, timeout=SECONDS, check=False)
     assert last.returncode == 3, last.stderr.decode()
     assert_same(output, whole)
-    assert ends(output), "processes of a killed job are left"
+    assert until(lambda: not working_on(output), 10), "processes of a killed job are left"
     assert {path.name for path in tmp_path.iterdir()} == {
         *("in.jsonl", whole.name, output.name, rejects(whole).name, rejects(output).name)
     }
@@ -132,23 +130,3 @@ def assert_same(output: Path, whole: Path) -> None:
     """Assert that results and rejects are those of the undisturbed job."""
     assert output.read_bytes() == whole.read_bytes()
     assert rejects(output).read_bytes() == rejects(whole).read_bytes()
-
-
-def ends(output: Path) -> bool:
-    """Whether every process that was begun to write an output ends within ten seconds."""
-    until = time.monotonic() + 10
-    while time.monotonic() < until:
-        if not working_on(output):
-            return True
-        time.sleep(0.1)
-    return False
-
-
-def working_on(output: Path) -> list[psutil.Process]:
-    """Processes that were begun to write an output."""
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if str(output) in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
