@@ -6,6 +6,7 @@ Leaves out what a worker does (``serving.worker``). The parent does nothing but 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import time
@@ -26,33 +27,54 @@ _TICK = 0.2
 """Seconds between two looks at everything, at most; a death is seen at once."""
 _SILENT_SECONDS = 60.0
 """Without a beat of its loop, a worker is hung, and killed."""
+_LATELY = 1.0
+"""Seconds; a worker has beaten since, or it is not counted on to take a connection."""
+_FIELDS = 3
 _EARLY_SECONDS, _LONGEST_PAUSE = 5.0, 30.0
 """A worker that dies sooner than that after its start waits before it is started again: a second, then twice that."""
 
 
 @dataclass(frozen=True)
 class Beat:
-    """What a worker tells its parent, in memory that both share."""
+    """What a worker tells its parent and the other workers, in memory that all share."""
 
     _values: Any
+    """Of each worker: when it last beat, whether it has been ready, its connections."""
+    _place: int
+
+    def begin(self) -> None:
+        """Forget what the worker before it told."""
+        for field in range(_FIELDS):
+            self._values[self._place * _FIELDS + field] = 0.0
 
     def beat(self) -> None:
         """Its loop goes round."""
-        self._values[0] = time.monotonic()
+        self._values[self._place * _FIELDS] = time.monotonic()
 
     def ready(self) -> None:
         """It answers."""
-        self._values[1] = 1.0
+        self._values[self._place * _FIELDS + 1] = 1.0
+
+    def connected(self, connections: int) -> None:
+        """It has so many connections."""
+        self._values[self._place * _FIELDS + 2] = connections
 
     @property
     def last(self) -> float:
         """When it last beat, by ``time.monotonic``."""
-        return float(self._values[0])
+        return float(self._values[self._place * _FIELDS])
 
     @property
     def is_ready(self) -> bool:
         """Whether it has ever been ready."""
-        return bool(self._values[1])
+        return bool(self._values[self._place * _FIELDS + 1])
+
+    def fewest_elsewhere(self) -> float:
+        """Connections of another worker that is at work and has the fewest; infinity where there is none."""
+        lately = time.monotonic() - _LATELY
+        rows = [self._values[row : row + _FIELDS] for row in range(0, len(self._values), _FIELDS)]
+        del rows[self._place]
+        return min((connections for last, ready, connections in rows if ready and last > lately), default=math.inf)
 
 
 Work = Callable[[Beat, int], None]
@@ -94,6 +116,7 @@ class Supervisor:
         self._early = 0
         self._signals: list[int] = []
         self._workers: list[_Worker | None] = [None] * workers
+        self._beats = self._context.Array("d", _FIELDS * workers, lock=False)
         self._start_at = [0.0] * workers
 
     def run(self) -> None:
@@ -118,7 +141,7 @@ class Supervisor:
             for place, worker in enumerate(self._workers):
                 if worker is None:
                     if now >= self._start_at[place]:
-                        self._workers[place] = self._started()
+                        self._workers[place] = self._started(place)
                 elif worker.process.exitcode is not None:
                     self._bury(place, worker)
                 elif now - max(worker.beat.last, worker.started) > _SILENT_SECONDS:
@@ -129,8 +152,9 @@ class Supervisor:
                 self._on_ready()
             wait([worker.process.sentinel for worker in self._workers if worker is not None], timeout=_TICK)
 
-    def _started(self) -> _Worker:
-        beat = Beat(self._context.Array("d", 2, lock=False))
+    def _started(self, place: int) -> _Worker:
+        beat = Beat(self._beats, place)
+        beat.begin()
         process = self._context.Process(target=_run, args=(self._work, beat, self._reloads))
         with _hang_ups_held():  # and in the worker until it can do what they ask for
             process.start()

@@ -11,13 +11,13 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Self
+from typing import Any, Self
 
 import uvicorn
 
@@ -37,6 +37,10 @@ logger = logging.getLogger("firstreply")
 
 _BACKLOG = 2_048
 """Connections that wait to be taken, at most."""
+_MORE = 2
+"""Connections that a worker may have more than another before it lets that one take the next."""
+_LET_SECONDS, _LET_TIMES = 0.001, 5
+"""How long it does so at once, and how often before it takes one all the same."""
 _MALLOC = {-8: 2, -3: 131_072, -1: 131_072}
 """M_ARENA_MAX, M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of mallopt(3)."""
 
@@ -138,7 +142,7 @@ def run_worker(
         log_config=None,
         access_log=False,
         server_header=False,
-        backlog=1,  # see ``_Listener``
+        backlog=_BACKLOG if place is None else 1,
         proxy_headers=False,
         timeout_graceful_shutdown=settings.stop_seconds,
     )
@@ -157,11 +161,12 @@ def run_worker(
     if hasattr(signal, "SIGHUP"):
         before[signal.SIGHUP] = signal.signal(signal.SIGHUP, hang_up)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])  # held back until now where there is a parent
-    taken = _Listener(fileno=listener.detach())
+    if place is not None:
+        listener = _Listener(listener, place.beat, server.server_state.connections)
     try:
-        server.run(sockets=[taken])
+        server.run(sockets=[listener])
     finally:
-        taken.close()
+        listener.close()
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -209,15 +214,31 @@ def _reload(settings: ServeSettings, service: Service, shared: Shared | None) ->
 
 
 class _Listener(socket.socket):
-    """A socket whose connections are taken one at a time.
+    """A socket whose connections workers share, where otherwise the first that wakes takes all that come at once.
 
-    asyncio takes as many at once as may wait, so that the first worker that sees a number of them come has them all.
-    Told that one may wait, it takes one, and looks again.
+    asyncio takes as many at once as may wait: told that one may, it takes one and looks again.
     """
+
+    def __init__(self, listener: socket.socket, beat: Beat, connections: Collection[object]) -> None:
+        super().__init__(fileno=listener.detach())
+        self._beat, self._connections = beat, connections
+        self._let = 0
 
     def listen(self, _backlog: int = 1, /) -> None:
         """Let as many wait as ever."""
         super().listen(_BACKLOG)
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Take one, unless this worker has more than another, which is given a moment to."""
+        ours = len(self._connections)
+        if ours >= self._beat.fewest_elsewhere() + _MORE and self._let < _LET_TIMES:
+            self._let += 1
+            time.sleep(_LET_SECONDS)
+            raise BlockingIOError
+        self._let = 0
+        taken = super().accept()
+        self._beat.connected(ours + 1)
+        return taken
 
 
 class _Server(uvicorn.Server):
@@ -247,6 +268,7 @@ class _Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         if self._beat is not None:
             self._beat.beat()
+            self._beat.connected(len(self.server_state.connections))
         if self._beat is not None and self._service.is_broken and not self.should_exit:
             logger.error("a scoring thread has died, and the worker ends")
             self.should_exit = self.hurries = True
