@@ -17,6 +17,8 @@ from serving.limits import Limits
 
 _LINGER_SECONDS = 10.0
 """For a client to take what is written, before its connection is cut."""
+_FIRST_SECONDS = 0.5
+"""For the first request on a connection that was opened as the server stopped."""
 _SLACK = 2
 """How often the largest body may come over the wire: chunks have lines of their own."""
 
@@ -45,6 +47,7 @@ class BoundedConnection(HttpToolsProtocol):
         super().__init__(*arguments, **options)
         self._came = self._header_bytes = 0
         self._in_headers = True
+        self._stops = False
         self._deadline: TimerHandle | None = None
         self._taking: TimerHandle | None = None
 
@@ -132,6 +135,14 @@ class BoundedConnection(HttpToolsProtocol):
         """Nothing came any more: close, and do not wait for ever for the answer before to be taken."""
         super().timeout_keep_alive_handler()
         self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
+
+    def shutdown(self) -> None:
+        """The server stops: end when nothing is in flight; a connection just opened has a moment for its request."""
+        if self.cycle is None and not self._stops:
+            self._stops = True
+            self.loop.call_later(_FIRST_SECONDS, self.shutdown)
+        else:
+            super().shutdown()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # says less
         """Refuse what is no HTTP, as everything else is refused."""

@@ -55,8 +55,8 @@ class Beat:
         """It answers."""
         self._values[self._place * _FIELDS + 1] = 1.0
 
-    def connected(self, connections: int) -> None:
-        """It has so many connections."""
+    def connected(self, connections: float) -> None:
+        """It has so many connections; infinity where it takes no more."""
         self._values[self._place * _FIELDS + 2] = connections
 
     @property

@@ -5,8 +5,11 @@ Leaves out the socket and other workers (``serving.server``, ``serving.superviso
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import logging
+import math
+import select
 import signal
 import socket
 import threading
@@ -39,6 +42,8 @@ _BACKLOG = 2_048
 """Connections that wait to be taken, at most."""
 _MORE = 2
 """Connections that a worker may have more than another before it lets that one take the next."""
+_DOOR_SECONDS = 1.0
+"""In which connections that wait are still taken when the server stops listening."""
 _LET_SECONDS, _LET_TIMES = 0.001, 5
 """How long it does so at once, and how often before it takes one all the same."""
 _MALLOC = {-8: 2, -3: 131_072, -1: 131_072}
@@ -264,6 +269,14 @@ class _Server(uvicorn.Server):
         if self._beat is not None:
             self._beat.ready()
         self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._beat is not None:
+            self._beat.connected(math.inf)  # others need not wait for this one to take a connection
+        until = time.monotonic() + _DOOR_SECONDS
+        while select.select(sockets or [], [], [], 0)[0] and time.monotonic() < until:
+            await asyncio.sleep(0)  # who is at the door comes in before it closes
+        await super().shutdown(sockets)
 
     async def on_tick(self, counter: int) -> bool:
         if self._beat is not None:
