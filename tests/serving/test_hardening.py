@@ -269,14 +269,14 @@ def test_log_is_json_lines_without_posts(
         def is_told() -> bool:
             nonlocal said
             said += capfd.readouterr().err
-            return '"request"' in said
+            return '"/v1/score"' in said
 
         assert until(is_told)  # which is after the answer is out
     finally:
         root.handlers, root.level = before[0], before[1]
         own.setLevel(before[2])
     lines = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
-    (line,) = [line for line in lines if line["message"] == "request"]
+    (line,) = [line for line in lines if line["message"] == "request" and line["path"] == "/v1/score"]
     assert (line["method"], line["path"], line["status"], line["mentions"]) == ("POST", "/v1/score", 200, 1)
     assert "northtel" not in json.dumps(lines)
 
