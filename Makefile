@@ -15,7 +15,7 @@ test: lint ## lint, check types, run every test
 
 lint: .venv/installed ## style, formatting, types, and code that could be attacked
 	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
-	.venv/bin/bandit -qc pyproject.toml -r data model training eval serving firstreply.py
+	.venv/bin/bandit -qc pyproject.toml -r clients data model training eval serving firstreply.py
 
 audit: .venv/installed ## known weaknesses of the packages that are installed
 	.venv/bin/pip-audit -r constraints.txt --no-deps --disable-pip
