@@ -7,6 +7,7 @@ served. What waits is counted in tokens, which is what it will cost. Leaves out 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 import threading
@@ -15,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -26,6 +28,8 @@ another caller does not wait long behind a thousand."""
 _SWITCH = 1e-4
 """Seconds after which the interpreter takes its lock from a thread that others wait for: at the usual 0.005 a thread
 that has read a mention waits longer to go on than reading took."""
+_CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
+"""Microseconds of CPU time in so many microseconds that Linux gives a container (cgroup v2)."""
 _LARGE = 4
 """Lanes of more than a turn that take turns with each other; later ones wait for one of them to end. If all took turns,
 all would be late when there are many."""
@@ -37,8 +41,16 @@ Work = Callable[[Sequence[Any]], Sequence[Any]]
 
 
 def usable_cores() -> int:
-    """CPU cores that this process may run on, at least 1: as many threads as are worth having."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """CPU cores that this process may use, at least 1: as many threads as are worth having.
+
+    A container's CPU limit counts: threads beyond it would use up each tenth of a second's share at its beginning.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = map(int, _CPU_LIMIT.read_text(encoding="ascii").split())
+    except (OSError, ValueError):  # no limit ("max"), or a system without such
+        return cores
+    return max(1, min(cores, math.ceil(quota / period)))
 
 
 class PipelineError(Exception):

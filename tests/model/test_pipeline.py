@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from model.pipeline import TURN, Lane, Pipeline, PipelineError, QueueFullError
+from model import pipeline as module
+from model.pipeline import TURN, Lane, Pipeline, PipelineError, QueueFullError, usable_cores
 
 
 class Gate:
@@ -229,3 +232,19 @@ def test_an_error_comes_where_its_turn_stood(one: Pipeline) -> None:
     assert [next(answers) for _ in range(TURN)] == [1.0] * TURN
     with pytest.raises(ZeroDivisionError):
         next(answers)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="cores are told otherwise here")
+@pytest.mark.parametrize(
+    ("limit", "share"),
+    [("max 100000", 1.0), ("100000 100000", 0.0), ("1 100000", 0.0), ("", 1.0), ("9999999 100000", 1.0)],
+)
+def test_cores_are_those_that_a_container_may_use(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, limit: str, share: float
+) -> None:
+    cores = len(os.sched_getaffinity(0))
+    (tmp_path / "cpu.max").write_text(limit)
+    monkeypatch.setattr(module, "_CPU_LIMIT", tmp_path / "cpu.max")
+    assert usable_cores() == max(1, cores * share)
+    monkeypatch.setattr(module, "_CPU_LIMIT", tmp_path / "none")
+    assert usable_cores() == cores
