@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from data.schema import INTENTS, Mention, MentionError
-from model.bundle import NO_INTERVAL
+from model.bundle import NO_INTERVAL, Bundle
 from model.cascade import Cascade, Reader, load_reader
 from model.policy import Policy
+from model.policy_settings import LEVELS
 from model.scorer import Prepared, Reading
 
 
@@ -125,13 +126,11 @@ class Triage:
             "max_tokens": bundle.max_tokens,
             "normaliser": bundle.normaliser_version,
             "brands_sha256": self.scorer.brands.sha256,
-            "policy": {"name": self.policy.name, "sha256": self.policy.sha256},
+            "policy": _policy_info(self.policy),
             "intents": list(INTENTS),
             "cut": self.cut,
-            "thresholds": {
-                name: {i: t if t <= 1 else None for i, t in zip(INTENTS, thresholds, strict=True)}
-                for name, thresholds in bundle.cuts.items()
-            },
+            "thresholds": _thresholds(bundle),
+            **({"fast_thresholds": _thresholds(cascade.fast)} if cascade else {}),
             "threshold_intervals": {
                 name: {
                     i: list(ends) if ends != NO_INTERVAL else None for i, ends in zip(INTENTS, all_ends, strict=True)
@@ -145,13 +144,15 @@ class Triage:
     def _answer(
         self, mention: Mention, brand: str | None, reading: Reading, as_of: datetime, explain: bool
     ) -> dict[str, Any]:
-        probabilities = dict(zip(INTENTS, reading.probabilities, strict=True))
+        # Points come from the probabilities as they are told, so that whoever has the result can work them out again.
+        told = (round(probability, 6) for probability in reading.probabilities)
+        probabilities = dict(zip(INTENTS, told, strict=True))
         labels = list(compress(INTENTS, reading.asserts(self.cut)))
         priority = self.policy.prioritise(mention, reading.brand_key, probabilities, labels, as_of)
         result: dict[str, Any] = {
             "id": mention.id,
             "brand": reading.target,
-            "probabilities": {intent: round(value, 6) for intent, value in probabilities.items()},
+            "probabilities": probabilities,
             "labels": labels,
             "priority": {
                 "score": priority.score,
@@ -170,6 +171,34 @@ class Triage:
         if explain:
             result["why"] = self.scorer.explain(mention.text, brand, labels)
         return result
+
+
+def _policy_info(policy: Policy) -> dict[str, Any]:
+    """What moves scores, levels, deadlines and queues: enough to work a priority out elsewhere."""
+    settings = policy.settings
+    seconds = [None if deadline is None else deadline.total_seconds() for deadline in settings.deadlines]
+    return {
+        "name": policy.name,
+        "sha256": policy.sha256,
+        "weights": dict(zip(INTENTS, settings.weights, strict=True)),
+        "keywords": {rule.name: rule.points for rule in settings.keywords},
+        "waiting": settings.waiting_points,
+        "levels": dict(zip(LEVELS, settings.thresholds, strict=True)),
+        "deadlines": dict(zip(LEVELS, seconds, strict=True)),
+        "routes": [
+            {"queue": route.queue, **{name: sorted(values) for name, values in route.conditions}}
+            for route in settings.routes
+        ],
+        "default_queue": settings.default_queue,
+    }
+
+
+def _thresholds(bundle: Bundle) -> dict[str, dict[str, float | None]]:
+    """Of each cut, the probability from which each intent is a label; None where the cut never asserts it."""
+    return {
+        name: {i: t if t <= 1 else None for i, t in zip(INTENTS, thresholds, strict=True)}
+        for name, thresholds in bundle.cuts.items()
+    }
 
 
 def _utc(moment: datetime | None) -> str | None:

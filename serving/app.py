@@ -31,6 +31,7 @@ from starlette.responses import HTMLResponse, Response
 
 from data.schema import FirstreplyError, Mention, mention_from_json
 from model.pipeline import Pipeline, PipelineError, QueueFullError
+from serving import playground
 from serving.contract import (
     EXAMPLE_REQUEST,
     KEYS,
@@ -83,7 +84,7 @@ class Service:
     """What reads a share of the mentions besides."""
     traces: Traces = field(default_factory=Traces)
     closed: Collection[str] = ()
-    """``metrics`` or ``docs``: addresses that there are not."""
+    """``metrics``, ``docs`` or ``playground``: addresses that there are not."""
     origins: Collection[str] = ()
     """Origins whose pages may call from a browser; none by default."""
     reloaded: Callable[[], None] = lambda: None
@@ -104,7 +105,7 @@ class Service:
 def create_app(service: Service) -> FastAPI:
     """The endpoint; it is ready once its lifespan has started and warmed the model up."""
     endpoint = _Endpoint(service)
-    documented = "docs" not in service.closed
+    documented, played = "docs" not in service.closed, "playground" not in service.closed
     make: Any = FastAPIOffline if documented else FastAPI
     app: FastAPI = make(
         docs_url=None,
@@ -132,7 +133,7 @@ def create_app(service: Service) -> FastAPI:
         metrics=service.metrics,
         traces=service.traces,
         draining=lambda: service.draining,
-        policies={"/docs": policy} if documented else {},
+        policies={**({"/docs": policy} if documented else {}), **({"/": playground.POLICY} if played else {})},
     )
 
     def route(
@@ -163,6 +164,10 @@ def create_app(service: Service) -> FastAPI:
         route("/metrics", endpoint.counted, "What is counted, for Prometheus", "health", counted, **KEYS)
     if documented:
         app.add_api_route("/docs", lambda: HTMLResponse(page), include_in_schema=False)
+    if played:
+        files = playground.Files()
+        app.add_api_route("/", files.page, include_in_schema=False)
+        app.mount("/playground", files)
     app.openapi = lambda: openapi_document(app, service.limits.mentions)  # type: ignore[method-assign]  # FastAPI's own way
     return app
 
@@ -224,9 +229,10 @@ class _Endpoint:
                 self._metrics.queue.set(scoring.pipeline.tokens)
 
     async def model(self, request: Request) -> Response:
-        """Name and version, intents, the cut in use with its thresholds, and what the model was measured to do."""
+        """Name and version, the cut in use with its thresholds, the policy, and what the model was measured to do."""
         with self._gate.admitted(request):
-            return _json_response(json.dumps(self._live.triage.model_info()))
+            limits = {"mentions": self._limits.mentions, "body_bytes": self._limits.body_bytes}
+            return _json_response(json.dumps({**self._live.triage.model_info(), "limits": limits}))
 
     async def reload(self, request: Request) -> Response:
         """The new one is loaded, its hashes checked, warmed, and held against the old one on the last mentions.
@@ -286,7 +292,8 @@ class _Endpoint:
         request.scope["mentions"] = targets
         self._metrics.batch.observe(targets)
         answers = await _unless_gone(request, scoring.answers(triage, items, as_of, explain))
-        return _json_response(f'{{"model":{json.dumps(triage.name)},"results":[{",".join(answers)}]}}')
+        told = f'"model":{json.dumps(triage.name)},"as_of":"{as_of.replace(tzinfo=None).isoformat()}Z"'
+        return _json_response(f'{{{told},"results":[{",".join(answers)}]}}')
 
     async def _body(self, request: Request) -> bytes:
         seconds = self._limits.body_seconds

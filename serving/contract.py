@@ -58,6 +58,7 @@ EXAMPLE_REQUEST: dict[str, Any] = {
 
 _EXAMPLE_RESPONSE: dict[str, Any] = {
     "model": "firstreply@1.0.0",
+    "as_of": "2026-11-21T10:00:00Z",
     "results": [
         {
             "id": "1",
@@ -82,6 +83,7 @@ _EXAMPLE_RESPONSE: dict[str, Any] = {
 }
 
 IntentName = Literal["purchase", "churn_risk", "complaint", "praise", "support_question"]
+LevelName = Literal["urgent", "high", "normal", "low"]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -115,7 +117,7 @@ class PriorityShape(Shape):
     model_config = ConfigDict(title="Priority")
 
     score: Annotated[float, Field(ge=0, le=100)]
-    level: Literal["urgent", "high", "normal", "low"]
+    level: LevelName
     respond_by: datetime | None
     """When an answer is due; null for `low`."""
     signals: list[Signal]
@@ -180,14 +182,56 @@ class ScoreResponse(Shape):
 
     model: str
     """The model that answered, as `NAME@VERSION`."""
+    as_of: datetime
+    """The moment of the request: what waiting is counted up to, and deadlines from where there is no `created_at`."""
     results: list[Result | Unscored]
 
 
+class RouteInfo(Shape):
+    """A queue, and what a mention must meet for it: one value at least of each list that there is."""
+
+    queue: str
+    intents: list[IntentName] | None = None
+    levels: list[LevelName] | None = None
+    brands: list[str] | None = None
+    """Brand keys."""
+    channels: list[str] | None = None
+    """In lower case."""
+    keywords: list[str] | None = None
+    """Names of keyword rules."""
+
+
 class PolicyInfo(Shape):
-    """The policy in use."""
+    """The policy in use: enough to work out what other weights would do to a result.
+
+    Points are rounded to tenths, half to even, signal by signal. The level is the first of `levels` that their sum
+    reaches without waiting points, and the first of `routes` that is met names the queue.
+    """
 
     name: str
     sha256: str
+    weights: dict[IntentName, float]
+    """Points of each intent at probability 1."""
+    keywords: dict[str, float]
+    """Points of each keyword rule."""
+    waiting: float
+    """Points at the deadline of the level and after it; in proportion before."""
+    levels: dict[LevelName, float]
+    """Lowest score of each level, the highest level first."""
+    deadlines: dict[LevelName, float | None]
+    """Seconds to answer, from `created_at` (else the answer's `as_of`); null is no deadline."""
+    routes: list[RouteInfo]
+    """In the order in which they are tried."""
+    default_queue: str
+    """The queue of what no route takes."""
+
+
+class LimitsInfo(Shape):
+    """What one request may hold."""
+
+    mentions: int
+    """One with several target brands counted once for each."""
+    body_bytes: int
 
 
 class ModelInfo(Shape):
@@ -207,11 +251,14 @@ class ModelInfo(Shape):
     """Version of the text normaliser."""
     brands_sha256: str
     policy: PolicyInfo
+    limits: LimitsInfo
     intents: list[IntentName]
     cut: str
     """The cut that labels are read off by."""
     thresholds: dict[str, dict[IntentName, Probability | None]]
     """Of each cut, the probability from which each intent is a label; null where the cut never asserts it."""
+    fast_thresholds: dict[str, dict[IntentName, Probability | None]] | None = None
+    """Of a cascade, the thresholds by which its fast bundle's answers are labelled."""
     threshold_intervals: dict[str, dict[IntentName, tuple[Probability, Probability] | None]]
     """Of each threshold, the 95% interval; null where there is none."""
     data: list[dict[str, Any]]

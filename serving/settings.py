@@ -44,7 +44,7 @@ class ServeSettings:
     shadow_share: float = 0.05
     """Of the requests, 0 to 1."""
     closed: Collection[str] = ()
-    """``metrics`` or ``docs``: addresses that there are not."""
+    """``metrics``, ``docs`` or ``playground``: addresses that there are not."""
     origins: Collection[str] = ()
     """Origins whose pages may call from a browser."""
     traces: str | None = None

@@ -183,9 +183,9 @@ def no_json(constant: str) -> float:
     ("answer", "wrong"),
     [
         (Answer(500, b"", b"{}"), "status 500"),
-        (Answer(200, b"", b'{"model":"m","results":[]}'), "no result"),
-        (Answer(200, b"", b'{"model":"m","results":[{"id":"1"}]}'), "another body"),
-        (Answer(200, b"", b'{"model":"m","results":[NaN]}'), "no JSON"),
+        (Answer(200, b"", b'{"model":"m","as_of":"2026-01-01T00:00:00Z","results":[]}'), "no result"),
+        (Answer(200, b"", b'{"model":"m","as_of":"2026-01-01T00:00:00Z","results":[{"id":"1"}]}'), "another body"),
+        (Answer(200, b"", b'{"model":"m","as_of":"2026-01-01T00:00:00Z","results":[NaN]}'), "no JSON"),
         (Answer(422, b"", b'{"detail":"?"}'), "another body"),
     ],
 )

@@ -87,8 +87,10 @@ def test_results_say_who_answered(folder: Path) -> None:
         for mention in read_labelled(HELD_OUT)[:60]
     ]
     assert {result["tier"] for result in results} == {"fast", "full"}
-    info = ModelInfo.model_validate(triage.model_info())
+    info = ModelInfo.model_validate({**triage.model_info(), "limits": {"mentions": 1_000, "body_bytes": 8_000_000}})
     assert info.tiers == {tier: Bundle.load(folder / tier).sha256 for tier in ("fast", "full")}
+    assert info.fast_thresholds is not None
+    assert tuple(info.fast_thresholds["balanced"].values()) == Bundle.load(folder / "fast").thresholds("balanced")
     text = read_labelled(HELD_OUT)[0].text
     assert set(reader.explain(text, None, ["complaint"])) == {"complaint"}
 
