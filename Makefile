@@ -29,8 +29,11 @@ train: .venv/installed ## retrain on the bundled sample, into runs/sample
 bench: .venv/installed ## measure speed beside a transformers pipeline; the last line is JSON
 	.venv/bin/firstreply bench
 
+docs: .venv/installed ## the documentation as a site, into site/
+	NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --strict
+
 clean: ## remove the environments and whatever tools left behind
-	rm -rf .venv .venv-serve build *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-serve build site *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 # Serving has an environment of its own, without torch. Modules are compiled when first imported: most never are.
 .venv-serve/installed: $(PINS)
@@ -44,4 +47,4 @@ clean: ## remove the environments and whatever tools left behind
 .venv/torture: .venv/installed
 	.venv/bin/pip $(INSTALL) '.[torture]' && touch $@
 
-.PHONY: help serve test lint audit torture train bench clean
+.PHONY: help serve test lint audit torture train bench docs clean

@@ -24,7 +24,7 @@ _EXIT_STATUS = "exit status: 0 done, 1 failed, 2 wrong usage, 3 done but some ro
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status and says what failed in one line on stderr."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     run: Handler = options.run
     try:
         status = run(options)
@@ -91,19 +91,28 @@ def _keys_new(options: argparse.Namespace) -> int:
 def _score(options: argparse.Namespace) -> int:
     from serving.bulk import BulkJob, score_file
 
-    return score_file(
-        BulkJob(
-            input=options.input,
-            output=options.output,
-            bundle=options.bundle,
-            brands=options.brands,
-            policy=options.policy,
-            cut=options.cut,
-            as_of=options.as_of,
-            explain=options.explain,
-            remember=options.remember,
-        )
+    job = BulkJob(
+        input=options.input,
+        output=options.output,
+        bundle=options.bundle,
+        brands=options.brands,
+        policy=options.policy,
+        cut=options.cut,
+        as_of=options.as_of,
+        explain=options.explain,
+        remember=options.remember,
     )
+    if options.engine == "local":
+        if options.address is not None:
+            options.parser.error("--address would do nothing here; give --engine ray too, or leave it out")
+        return score_file(job)
+    if "-" in (job.input, job.output) or job.output is None:
+        options.parser.error(
+            "--engine ray reads files and writes a folder; give INPUT and -o OUTPUT, neither of them -"
+        )
+    from serving.on_ray.job import score_on_ray
+
+    return score_on_ray(job, options.address)
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -338,7 +347,8 @@ def _mention(options: argparse.Namespace) -> Mention:
         raise FirstreplyError(str(error)) from None
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """What the command line takes; the reference is made of it."""
     parser = argparse.ArgumentParser(
         prog="firstreply", description="Which brand mention gets the first reply?", epilog=_EXIT_STATUS
     )
@@ -372,7 +382,11 @@ def _parser() -> argparse.ArgumentParser:
         "--shadow-share", type=_share, default=0.05, metavar="P", help="that share (default %(default)s)"
     )
     serve.add_argument(
-        "--close", action="append", default=[], choices=("metrics", "docs"), help="an address that there is not to be"
+        "--close",
+        action="append",
+        default=[],
+        choices=("metrics", "docs", "playground"),
+        help="an address that there is not to be",
     )
     serve.add_argument(
         "--allow-origin", action="append", default=[], metavar="ORIGIN", help="web origin whose pages may call (CORS)"
@@ -396,10 +410,29 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("--per-second", type=_positive, metavar="N", help="requests a second that it may send")
     new.add_argument("--at-once", type=_count, metavar="N", help="requests in flight that it may have")
 
-    score = _command(commands, "score", _score, "score a file of mentions")
-    score.add_argument("input", metavar="INPUT", help=".csv, .jsonl or .parquet; - is JSON lines on stdin")
+    score = _command(commands, "score", _score, "score a file of mentions, or many files on many machines", "ray")
+    score.set_defaults(parser=score)
     score.add_argument(
-        "-o", "--output", metavar="OUTPUT", help="file, by extension, or - for stdout (default INPUT.scored.jsonl)"
+        "input",
+        metavar="INPUT",
+        help=".csv, .jsonl or .parquet; - is JSON lines on stdin; with --engine ray also a folder or a glob, here or at"
+        " s3:// or gs://",
+    )
+    score.add_argument(
+        "-o",
+        "--output",
+        metavar="OUTPUT",
+        help="file, by extension, or - for stdout (default INPUT.scored.jsonl); with --engine ray a folder, of JSON"
+        " lines if it ends in .jsonl, else of Parquet",
+    )
+    score.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="this machine or a Ray cluster (default %(default)s)",
+    )
+    score.add_argument(
+        "--address", metavar="HOST:PORT", help="Ray cluster (default: RAY_ADDRESS, else one begun on this machine)"
     )
     _reading_options(score)
     _as_of(score)

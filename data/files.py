@@ -6,9 +6,11 @@ the files that others publish (``data.sources``).
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO
 
 from data.arrow import import_pyarrow
 from data.formats_in import BadRow, Row, read_csv, read_jsonl, read_parquet
@@ -31,6 +33,7 @@ __all__ = [
     "Row",
     "Writer",
     "check_output",
+    "extension",
     "file_errors",
     "open_writer",
     "read_labelled",
@@ -39,7 +42,7 @@ __all__ = [
     "write_labelled",
 ]
 
-_READERS: dict[str, Callable[[str | Path, Sequence[str]], Iterator[Row | BadRow]]] = {
+_READERS: dict[str, Callable[[str | Path, Sequence[str], IO[bytes]], Iterator[Row | BadRow]]] = {
     ".csv": read_csv,
     ".jsonl": read_jsonl,
     ".parquet": read_parquet,
@@ -51,20 +54,26 @@ _WRITERS: dict[str, Callable[[str | Path, Sequence[str] | Mapping[str, type]], W
 }
 
 
-def read_rows(path: str | Path, *, required: Sequence[str] = ("text",)) -> Iterator[Row | BadRow]:
+def read_rows(
+    path: str | Path, *, required: Sequence[str] = ("text",), stream: IO[bytes] | None = None
+) -> Iterator[Row | BadRow]:
     """The rows of a file, one at a time; ``-`` is JSON lines on stdin.
 
     Args:
         path: a ``.csv``, ``.jsonl`` or ``.parquet`` file.
         required: columns that must be there. CSV and Parquet have them in their header or are refused; a JSON line
             without one of them is a ``BadRow``.
+        stream: what is in the file, where somebody else has opened it; for Parquet it can seek. It may be closed here.
 
     Raises:
         FileError: at the first row: no such file, unknown extension, a required column missing, not the format
             that the extension says; at any row of a damaged Parquet file.
     """
-    with file_errors(path):
-        yield from _READERS[_extension(path)](path, required)
+    with file_errors(path), ExitStack() as stack:
+        read = _READERS[extension(path)]
+        if stream is None:
+            stream = sys.stdin.buffer if str(path) == "-" else stack.enter_context(open(path, "rb"))
+        yield from read(path, required, stream)
 
 
 def read_mentions(path: str | Path) -> Iterator[tuple[int, Mention | MentionError]]:
@@ -91,7 +100,7 @@ def read_labelled(path: str | Path) -> list[LabelledMention]:
     Raises:
         FileError: as in ``read_rows``, and at the first row that is no labelled mention, with its number and column.
     """
-    jsonl = _extension(path) == ".jsonl"
+    jsonl = extension(path) == ".jsonl"
     mentions: list[LabelledMention] = []
     for row in read_rows(path, required=("text",) if jsonl else ("text", *INTENTS)):
         if isinstance(row, BadRow):
@@ -122,7 +131,7 @@ def open_writer(path: str | Path, columns: Sequence[str] | Mapping[str, type]) -
     """
     check_output(path)
     with file_errors(path):
-        return _WRITERS[_extension(path)](path, columns)
+        return _WRITERS[extension(path)](path, columns)
 
 
 def check_output(path: str | Path) -> None:
@@ -131,7 +140,7 @@ def check_output(path: str | Path) -> None:
     Raises:
         FileError: unknown extension, no such folder, or Parquet without what writes it.
     """
-    if _extension(path) == ".parquet":
+    if extension(path) == ".parquet":
         import_pyarrow(path, "writing")
     folder = Path(path).parent
     if not folder.is_dir():
@@ -149,13 +158,18 @@ def write_labelled(path: str | Path, mentions: Iterable[LabelledMention]) -> Non
             writer.write(labelled_to_row(mention))
 
 
-def _extension(path: str | Path) -> str:
+def extension(path: str | Path) -> str:
+    """The format of a file of mentions: ``.csv``, ``.jsonl`` (that of ``-`` too) or ``.parquet``.
+
+    Raises:
+        FileError: it has another.
+    """
     if str(path) == "-":
         return ".jsonl"
-    extension = Path(path).suffix.lower()
-    if extension not in _READERS:
+    found = Path(path).suffix.lower()
+    if found not in _READERS:
         raise FileError(f"{path}: a file of mentions ends in .csv, .jsonl or .parquet")
-    return extension
+    return found
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """How rows are read from CSV, JSON lines and Parquet: one generator per format; a broken row costs itself alone.
 
-Leaves out which format a path has and the system's errors (``data.files``), and what a row means (``data.schema``).
+Each reads a binary stream; the path only names it where something is wrong. Leaves out which format a path has, how it
+is opened and the system's errors (``data.files``), and what a row means (``data.schema``).
 """
 
 from __future__ import annotations
@@ -9,12 +10,11 @@ import csv
 import difflib
 import json
 import re
-import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from data.arrow import PARQUET_ROWS, import_pyarrow
 from data.schema import FileError, MentionError
@@ -62,13 +62,13 @@ def _require_columns(path: str | Path, columns: Sequence[str], required: Sequenc
         raise FileError(f"{path}: no column {name!r} among {', '.join(map(repr, columns))}{hint}")
 
 
-def read_csv(path: str | Path, required: Sequence[str]) -> Iterator[Row | BadRow]:
+def read_csv(path: str | Path, required: Sequence[str], stream: IO[bytes]) -> Iterator[Row | BadRow]:
     """The rows of a comma-separated file with a header line, in UTF-8 with or without a byte order mark."""
     csv.field_size_limit(max(csv.field_size_limit(), MAX_CELL_CHARS))  # the only switch is the module's
     # Bytes that are not UTF-8 are carried along as lone surrogates, so that they cost one row and not the file.
-    with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
+    with TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
         # Strict, because the lenient reader silently changes a text with stray quotes and swallows rows after one.
-        reader = csv.reader(stream, strict=True)
+        reader = csv.reader(text, strict=True)
         try:
             header = next((cells for cells in reader if cells), None)
         except csv.Error as error:
@@ -105,21 +105,19 @@ def _csv_row(number: int, line: int, header: list[str], cells: list[str]) -> Row
     return Row(number, values)
 
 
-def read_jsonl(path: str | Path, required: Sequence[str]) -> Iterator[Row | BadRow]:
-    """The rows of a file with one JSON object a line, in UTF-8; ``-`` is stdin."""
+def read_jsonl(_: str | Path, required: Sequence[str], stream: IO[bytes]) -> Iterator[Row | BadRow]:
+    """The rows of a file with one JSON object a line, in UTF-8."""
     number = 0
-    with ExitStack() as stack:
-        stream = sys.stdin.buffer if str(path) == "-" else stack.enter_context(open(path, "rb"))
-        for line, raw in enumerate(stream, start=1):
-            if line == 1:
-                raw = raw.removeprefix(b"\xef\xbb\xbf")
-            if raw.isspace() or not raw:
-                continue
-            number += 1
-            try:
-                yield Row(number, _json_object(raw, required))
-            except ValueError as error:
-                yield BadRow(number, MentionError("Unreadable row", f"line {line}: {error}"))
+    for line, raw in enumerate(stream, start=1):
+        if line == 1:
+            raw = raw.removeprefix(b"\xef\xbb\xbf")
+        if raw.isspace() or not raw:
+            continue
+        number += 1
+        try:
+            yield Row(number, _json_object(raw, required))
+        except ValueError as error:
+            yield BadRow(number, MentionError("Unreadable row", f"line {line}: {error}"))
 
 
 def _json_object(raw: bytes, required: Sequence[str]) -> dict[str, Any]:
@@ -150,20 +148,19 @@ def _json_object(raw: bytes, required: Sequence[str]) -> dict[str, Any]:
     return dict(value)
 
 
-def read_parquet(path: str | Path, required: Sequence[str]) -> Iterator[Row | BadRow]:
+def read_parquet(path: str | Path, required: Sequence[str], stream: IO[bytes]) -> Iterator[Row | BadRow]:
     """The rows of a Parquet file, read ``PARQUET_ROWS`` at a time."""
     arrow, parquet = import_pyarrow(path, "reading")
     number = 0
-    with open(path, "rb") as stream:
-        try:
-            file = parquet.ParquetFile(stream)
-            _require_columns(path, file.schema_arrow.names, required)
-            for batch in file.iter_batches(batch_size=PARQUET_ROWS):
-                yield from _batch_rows(arrow, batch, number)
-                number += batch.num_rows
-        except (arrow.ArrowException, OSError) as error:
-            where = f"unreadable after row {number}" if number else "not a whole Parquet file"
-            raise FileError(f"{path}: {where} ({str(error).splitlines()[0]}); write or copy it again") from None
+    try:
+        file = parquet.ParquetFile(stream)
+        _require_columns(path, file.schema_arrow.names, required)
+        for batch in file.iter_batches(batch_size=PARQUET_ROWS):
+            yield from _batch_rows(arrow, batch, number)
+            number += batch.num_rows
+    except (arrow.ArrowException, OSError) as error:
+        where = f"unreadable after row {number}" if number else "not a whole Parquet file"
+        raise FileError(f"{path}: {where} ({str(error).splitlines()[0]}); write or copy it again") from None
 
 
 def _batch_rows(arrow: Any, batch: Any, before: int) -> Iterator[Row | BadRow]:

@@ -100,7 +100,7 @@ def bench(job: BenchJob) -> int:
     def mentions(count: int) -> list[Mention]:
         return resampled(job.data, count) if job.data else real_length(source, count)
 
-    measured: dict[str, Any] = {"model": triage.name, "machine": _machine()}
+    measured: dict[str, Any] = {"model": triage.name, "machine": machine()}
     texts = mentions(_TEXTS)
     measured["mean_words"] = float(np.mean([len(mention.text.split()) for mention in texts]))
     measured["mean_tokens"] = float(np.mean([len(reader.prepare(m.text, target_of(m)).ids) for m in texts]))
@@ -148,7 +148,7 @@ def _turns(
     texts, scorer = mentions(_TEXTS), triage.scorer
     batch, clients = _SATURATING
     source, target = folder / "mentions.jsonl", folder / "results.jsonl"
-    _write_mentions(source, mentions(job.mentions))
+    write_mentions(source, mentions(job.mentions))
 
     def http(to: Server, of: int, at_once: int, path: str = "/v1/score", body: Any = None) -> dict[str, Any]:
         return closed_loop(to.port, _requests(texts, of, path, body), at_once, job.seconds).described(of)
@@ -275,7 +275,7 @@ def _soak(server: Server, texts: Sequence[Mention], seconds: float) -> dict[str,
 def _rows(bundle: Path, folder: Path, mentions: Sequence[Mention]) -> dict[str, float]:
     """Seconds and memory of ``firstreply score`` on one more file."""
     source, target = folder / "more.jsonl", folder / "more.results.jsonl"
-    _write_mentions(source, mentions)
+    write_mentions(source, mentions)
     _say(f"a file of {len(mentions):,} mentions")
     ended = _score(bundle, source, target, len(mentions))
     return {
@@ -322,7 +322,8 @@ def _score(bundle: Path, source: Path, target: Path, expected: int) -> Ended:
     return ended
 
 
-def _write_mentions(path: Path, mentions: Sequence[Mention]) -> None:
+def write_mentions(path: Path, mentions: Sequence[Mention]) -> None:
+    """Write mentions as a file that ``firstreply score`` reads; the extension says which format."""
     with open_writer(str(path), MENTION_FIELDS) as writer:
         for mention in mentions:
             row = mention.model_dump(mode="json", exclude_none=True)
@@ -334,7 +335,7 @@ def _say(what: str) -> None:
     print(what, file=sys.stderr, flush=True)
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
     """What was measured on, for the line that goes with every figure."""
     cpuinfo = Path("/proc/cpuinfo")
     named = (

@@ -1,8 +1,8 @@
 """``firstreply score``: a file of mentions in, a file of results out, of any length in constant memory.
 
 Leaves out the formats of files (``data.files``), what a result holds (``model.triage``), the processes that score
-(``serving.workers``), what a job that was killed leaves (``serving.unfinished``) and what is said on the way
-(``serving.progress``).
+(``serving.workers``), what a job that was killed leaves (``serving.unfinished``), what is said on the way
+(``serving.progress``), and many machines (``serving.on_ray``).
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def score_file(job: BulkJob) -> int:
     first = next(rows, None)  # before anything is loaded or written: most of what is wrong with a file shows here
     rows = chain([] if first is None else [first], rows)
     if output == "-":
-        scoring = _Scoring(job, job.as_of or datetime.now(UTC))
+        scoring = Scoring(job, job.as_of or datetime.now(UTC))
         tally = _score(job, scoring, rows, _Streams())
     else:
         check_output(output)
@@ -90,24 +90,24 @@ def score_file(job: BulkJob) -> int:
 
 
 def _to_file(job: BulkJob, rows: Iterator[Row | BadRow], output: str, rejects: Path) -> Tally:
-    triage = _triage(job)
+    triage = load_triage(job)
     identity = _identity(job, triage)
     with Unfinished(output, identity) as unfinished:
         if unfinished.left:
-            _say(f"{output}: begun anew; what was done before does not count: {unfinished.left}")
+            say(f"{output}: begun anew; what was done before does not count: {unfinished.left}")
         done = unfinished.tally.rows
         if done:
-            _say(f"{output}: going on after the {done:,} rows that are done")
+            say(f"{output}: going on after the {done:,} rows that are done")
         begun = datetime.fromisoformat(unfinished.as_of) if unfinished.as_of else datetime.now(UTC)
         unfinished.as_of = begun.isoformat()
-        _score(job, _Scoring(job, job.as_of or begun, triage), islice(rows, done, None), unfinished)
+        _score(job, Scoring(job, job.as_of or begun, triage), islice(rows, done, None), unfinished)
         if identity != _identity(job, triage):
             raise FileError(f"{job.input}: was changed while it was read; score it again")
-        _put_in_place(unfinished, Path(output), rejects, _columns(job.explain, is_cascade(job.bundle)))
+        _put_in_place(unfinished, Path(output), rejects, columns_of(job.explain, is_cascade(job.bundle)))
     return unfinished.tally
 
 
-def _score(job: BulkJob, scoring: _Scoring, rows: Iterable[Row | BadRow], into: _Streams | Unfinished) -> Tally:
+def _score(job: BulkJob, scoring: Scoring, rows: Iterable[Row | BadRow], into: _Streams | Unfinished) -> Tally:
     """Score rows, and say how far it is."""
     chunks = _chunks(_columns_said(rows), TURN if job.explain else _CHUNK)
     with (
@@ -137,7 +137,7 @@ class _Streams:
         sys.stdout.buffer.flush()
 
 
-class _Scored(NamedTuple):
+class Scored(NamedTuple):
     """What came of some rows: JSON lines of results and of rejects, and how many."""
 
     results: bytes
@@ -145,17 +145,18 @@ class _Scored(NamedTuple):
     tally: Tally
 
 
-class _Scoring:
+class Scoring:
     """What is done with some rows, in whatever process; a pickle of it loads the bundle again."""
 
     def __init__(self, job: BulkJob, as_of: datetime, triage: Triage | None = None) -> None:
         self._job, self._as_of = job, as_of
-        self._triage = triage or _triage(job)
+        self._triage = triage or load_triage(job)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self._job, self._as_of)
 
-    def __call__(self, rows: Sequence[Row | BadRow]) -> _Scored:
+    def __call__(self, rows: Sequence[Row | BadRow]) -> Scored:
+        """Score rows, in their order."""
         results: list[dict[str, Any]] = []
         rejects: list[dict[str, Any]] = []
         iterator = iter(rows)
@@ -169,10 +170,15 @@ class _Scoring:
                 else:
                     results += [{**result, "model": self._triage.name} for result in answer]
         labels = Counter(label for result in results for label in result["labels"])
-        return _Scored(_lines(results), _lines(rejects), Tally(len(rows), len(rejects), len(results), labels))
+        return Scored(json_lines(results), json_lines(rejects), Tally(len(rows), len(rejects), len(results), labels))
 
 
-def _triage(job: BulkJob) -> Triage:
+def load_triage(job: BulkJob) -> Triage:
+    """What answers the mentions of a job.
+
+    Raises:
+        FirstreplyError: a file that cannot be used.
+    """
     return Triage.load(job.bundle, brands=job.brands, policy=job.policy, cut=job.cut, remember=job.remember)
 
 
@@ -182,8 +188,12 @@ def _identity(job: BulkJob, triage: Triage) -> dict[str, Any] | None:
     if not source.is_file():
         return None
     status = source.stat()
+    return {"input": [str(source.resolve()), status.st_size, status.st_mtime_ns], **reading_identity(job, triage)}
+
+
+def reading_identity(job: BulkJob, triage: Triage) -> dict[str, Any]:
+    """What the results depend on besides the input."""
     return {
-        "input": [str(source.resolve()), status.st_size, status.st_mtime_ns],
         "model": [triage.name, triage.sha256],
         "policy": triage.policy.sha256,
         "cut": triage.cut,
@@ -198,7 +208,7 @@ def _put_in_place(unfinished: Unfinished, output: Path, rejects: Path, columns: 
         return
     with open_writer(output, columns) as writer:
         for result in unfinished.results():
-            writer.write(_flat_row(result))
+            writer.write(flat_row(result))
     unfinished.finish(None, rejects)
 
 
@@ -216,7 +226,7 @@ def _columns_said(rows: Iterable[Row | BadRow]) -> Iterator[Row | BadRow]:
             and (unknown := [name for name in unknown_columns(row.values) if name not in said])
         ):
             said.update(unknown)
-            _say(f"columns that are not read: {', '.join(unknown[:_COLUMNS_SAID])}")
+            say(f"columns that are not read: {', '.join(unknown[:_COLUMNS_SAID])}")
         yield row
 
 
@@ -242,15 +252,17 @@ def _identifier(row: Row | BadRow) -> str | None:
     return str(row.number if given in (None, "") else given)
 
 
-def _lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
+def json_lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
+    """One JSON object a line."""
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode("utf-8")
 
 
-def _say(what: str) -> None:
+def say(what: str) -> None:
+    """Say something on stderr, now."""
     print(f"firstreply: {what}", file=sys.stderr, flush=True)
 
 
-def _columns(explain: bool, tier: bool) -> dict[str, type]:
+def columns_of(explain: bool, tier: bool) -> dict[str, type]:
     """Columns of CSV and Parquet outputs, and their types."""
     columns: dict[str, type] = {"id": str, "brand": str}
     columns |= {f"p_{intent}": float for intent in INTENTS}
@@ -259,7 +271,7 @@ def _columns(explain: bool, tier: bool) -> dict[str, type]:
     return columns | ({"why": str} if explain else {}) | {"model": str}
 
 
-def _flat_row(result: Mapping[str, Any]) -> dict[str, Any]:
+def flat_row(result: Mapping[str, Any]) -> dict[str, Any]:
     """A result as cells of CSV or Parquet."""
     return {
         **result,

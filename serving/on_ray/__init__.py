@@ -1,0 +1,1 @@
+"""``firstreply score --engine ray``: bulk scoring on many machines. Nothing else needs Ray, pyarrow or this package."""
