@@ -11,7 +11,7 @@ serve: .venv-serve/installed ## answer POST /v1/score on 127.0.0.1:8080 (PORT=N 
 	.venv-serve/bin/firstreply serve --port $(PORT)
 
 test: lint ## lint, check types, run every test
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n 2 --dist loadfile
 
 lint: .venv/installed ## style, formatting, types, and code that could be attacked
 	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
