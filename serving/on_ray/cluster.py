@@ -70,6 +70,7 @@ def _begin(address: str) -> None:
 
     options: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": logging.CRITICAL}
     if address == "local":
+        os.environ.setdefault("RAY_worker_niceness", "0")  # as the local engine; Ray's own 15 gives way to everything
         options |= {"num_cpus": usable_cores(), "object_store_memory": _OBJECTS, "include_dashboard": False}
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     try:
