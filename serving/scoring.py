@@ -35,7 +35,7 @@ SLICE = 16
 """Mentions of a request that are queued together."""
 _SLICE_CHARACTERS = 20_000
 """Characters of them, at most, unless one has more."""
-_AT_A_STRETCH = 0.05
+_AT_A_STRETCH = 0.5
 """Seconds after which a request whose texts become tokens lets others go on with theirs."""
 
 

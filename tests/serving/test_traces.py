@@ -11,6 +11,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from model.triage import Triage
 from serving.traces import Traces
+from tests.processes import until
 
 Serve = Callable[[FastAPI], httpx.Client]
 AppOf = Callable[..., FastAPI]
@@ -48,7 +49,7 @@ def test_request_is_a_span_of_its_callers_trace(
     client = serve(app_of(tiny_triage, traces=traces))
     header = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
     assert client.post("/v1/score", json={"mentions": [{"text": "secret"}] * 3}, headers=header).status_code == 200
-    traces.stop()
+    assert until(lambda: sent)  # the span ends once the answer is out, and goes with others of the next seconds
     request = ExportTraceServiceRequest()
     request.ParseFromString(sent[0])
     (span,) = request.resource_spans[0].scope_spans[0].spans
