@@ -44,8 +44,7 @@ class Beat:
 
     def begin(self) -> None:
         """Forget what the worker before it told."""
-        for field in range(_FIELDS):
-            self._values[self._place * _FIELDS + field] = 0.0
+        self._values[self._place * _FIELDS : (self._place + 1) * _FIELDS] = [0.0] * _FIELDS
 
     def beat(self) -> None:
         """Its loop goes round."""

@@ -28,3 +28,13 @@ def working_on(output: Path) -> list[psutil.Process]:
             if str(output) in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
     return found
+
+
+def scoring_actors() -> list[psutil.Process]:
+    """Processes of Ray actors that score, on clusters that this process has begun."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if "ScoreChunks" in " ".join(process.cmdline()):
+                found.append(process)
+    return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
 import pickle
@@ -15,7 +14,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -31,7 +29,7 @@ from model.bundle import DEFAULT_BUNDLE
 from model.policy import DEFAULT_POLICY
 from serving.bulk import BulkJob, Scoring, load_triage, score_file
 from serving.on_ray.actor import Shipped
-from tests.processes import until
+from tests.processes import scoring_actors, until
 
 ROOT = Path(__file__).parents[2]
 AS_OF = "2026-11-21T10:00:00+00:00"
@@ -161,14 +159,14 @@ def test_an_actor_and_then_the_job_are_killed_and_every_row_is_scored_once(
     source, output = write_input(tmp_path / "in.jsonl", rows("m", LONG)), tmp_path / "out.jsonl"
     line = command(source, output, tiny_bundle, address)
     process = subprocess.Popen(line, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    assert until(scoring, 60)
-    scoring()[0].kill()
+    assert until(scoring_actors, 60)
+    scoring_actors()[0].kill()
     assert until(lambda: list(output.glob("_unfinished/part-*")), 60)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert not (output / "_SUCCESS").exists()
-    assert until(lambda: not scoring(), 30)
+    assert until(lambda: not scoring_actors(), 30)
 
     done = run(line)
     assert done.returncode == 3, done.stderr
@@ -194,16 +192,6 @@ def test_what_goes_wrong_on_another_machine_is_one_clear_line_here(
     assert stdout == ""
     said = [one for one in stderr.splitlines() if "rows are done" not in one]
     assert said == [f"firstreply: {output}: another job has begun to write here; give another -o OUTPUT"]
-
-
-def scoring() -> list[psutil.Process]:
-    """Processes of actors that score, on the cluster of these tests."""
-    found = []
-    for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.Error):
-            if "ScoreChunks" in " ".join(process.cmdline()):
-                found.append(process)
-    return found
 
 
 @pytest.mark.parametrize("tier", ["fast", "cascade"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import subprocess
 import time
@@ -11,7 +10,6 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -21,7 +19,7 @@ pytest.importorskip("ray")
 from ray.cluster_utils import Cluster
 
 from eval.processes import firstreply
-from tests.processes import until
+from tests.processes import scoring_actors, until
 from tests.torture.servers import ROOT
 
 FILES = 20
@@ -71,7 +69,7 @@ def test_job_that_loses_an_actor_and_a_machine_makes_what_the_local_engine_makes
         text=True,
     )
     assert until(lambda: parts_done(output) >= 3, SECONDS), "nothing was done"
-    before = scoring()
+    before = scoring_actors()
     before[0].kill()
     killed_at = parts_done(output)
     assert until(lambda: parts_done(output) >= killed_at + 5, SECONDS), "nothing was done after an actor was killed"
@@ -83,7 +81,7 @@ def test_job_that_loses_an_actor_and_a_machine_makes_what_the_local_engine_makes
     assert_same(output, judge)
     parts = len(list(output.glob("part-*")))
     assert killed_at < lost_at < parts, "the job was done before it could be disturbed"
-    assert until(lambda: not scoring(), 60), "actors of a job that is done are left"
+    assert until(lambda: not scoring_actors(), 60), "actors of a job that is done are left"
     print(
         f"\nray: {ROWS:,} rows in {FILES} files, {parts} parts; an actor of {len(before)} was killed after {killed_at}"
         f" parts and a machine of {NODES} was lost after {lost_at}; every row scored once, as by the local engine."
@@ -131,16 +129,6 @@ def write_rows(folder: Path, whole: Path) -> None:
 def parts_done(output: Path) -> int:
     """Parts that a job has surely written."""
     return len(list(output.glob("_unfinished/part-*.json")))
-
-
-def scoring() -> list[psutil.Process]:
-    """Processes of actors that score, on the cluster of these tests."""
-    found = []
-    for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.Error):
-            if "ScoreChunks" in " ".join(process.cmdline()):
-                found.append(process)
-    return found
 
 
 def assert_same(output: Path, judge: Path) -> None:
