@@ -1,7 +1,6 @@
 """A fair queue in front of as many threads as there are cores: who waits, whose turn it is, and what a failure ends.
 
-Lanes of a single turn go at once, in turn with the few large ones that have begun; large ones begin first come, first
-served. What waits is counted in tokens, which is what it will cost. Leaves out what is done with the items.
+What waits is counted in tokens, which is what it will cost. Leaves out what is done with the items.
 """
 
 from __future__ import annotations
@@ -30,9 +29,6 @@ _SWITCH = 1e-4
 that has read a mention waits longer to go on than reading took."""
 _CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 """Microseconds of CPU time in so many microseconds that Linux gives a container (cgroup v2)."""
-_LARGE = 4
-"""Lanes of more than a turn that take turns with each other; later ones wait for one of them to end. If all took turns,
-all would be late when there are many."""
 _UNDER_WAY = 32
 """Items a thread that ``Pipeline.in_order`` has waiting or at work at most."""
 
@@ -75,8 +71,6 @@ class Lane:
         self._reserved = 0
         self._waiting: deque[tuple[int, Any, int]] = deque()
         self._open = 0
-        self._large = False
-        self._begun = False
         self._closed = False
         self._ended = False
         self._whole = threading.Lock()
@@ -140,8 +134,6 @@ class Pipeline:
         self.tokens = 0
         """That wait, or that room is kept for."""
         self._lanes: deque[Lane] = deque()
-        self._large = 0
-        self._later: deque[Lane] = deque()
         self._open: set[Lane] = set()
         self._stopped = False
         self._changed = threading.Condition()
@@ -224,10 +216,7 @@ class Pipeline:
                 raise QueueFullError
             self.tokens += sum(tokens) + rest - ours
             lane._reserved = rest
-            if not lane._begun and not lane._large:
-                lane._large = len(items) > TURN or not last
-                self._begin_or_wait(lane)
-            if items and not lane._waiting and lane._begun:
+            if items and not lane._waiting:
                 self._lanes.append(lane)
             first = len(lane.answers)
             lane.answers.extend([None] * len(items))
@@ -239,29 +228,6 @@ class Pipeline:
                 self._changed.notify(min(len(items), self.threads))
         self._answered(lane, (), ())
         return True
-
-    def _begin_or_wait(self, lane: Lane) -> None:
-        if lane._large and self._large >= _LARGE:
-            self._later.append(lane)
-        else:
-            self._begin(lane)
-
-    def _begin(self, lane: Lane) -> None:
-        lane._begun = True
-        self._large += lane._large
-        if lane._waiting:
-            self._lanes.append(lane)
-            self._changed.notify(min(len(lane._waiting), self.threads))
-
-    def _make_room(self, lane: Lane) -> None:
-        """A lane has ended: the one that has waited longest has its place."""
-        if not lane._begun:
-            with suppress(ValueError):
-                self._later.remove(lane)
-            return
-        self._large -= lane._large
-        while self._later and self._large < _LARGE:
-            self._begin(self._later.popleft())
 
     def _run(self) -> None:
         try:
@@ -284,10 +250,7 @@ class Pipeline:
     def _next_turn(self) -> tuple[Lane, list[int], list[Any]] | None:
         with self._changed:
             while not self._lanes and not self._stopped and self.failure is None:
-                if self._later:  # those that have begun are all waiting for what will be added
-                    self._begin(self._later.popleft())
-                else:
-                    self._changed.wait()
+                self._changed.wait()
             if self._stopped or self.failure is not None:
                 return None
             lane = self._lanes.popleft()
@@ -308,7 +271,6 @@ class Pipeline:
             if whole:
                 lane._ended = True
                 self._open.discard(lane)
-                self._make_room(lane)
         if whole:
             lane._whole.release()
             lane._on_end()
@@ -324,7 +286,6 @@ class Pipeline:
             self._open.discard(lane)
             with suppress(ValueError):
                 self._lanes.remove(lane)
-            self._make_room(lane)
         lane._whole.release()
         if failure is not None:
             lane._on_end()

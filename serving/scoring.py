@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
@@ -37,6 +37,9 @@ _SLICE_CHARACTERS = 20_000
 """Characters of them, at most, unless one has more."""
 _AT_A_STRETCH = 0.5
 """Seconds after which a request whose texts become tokens lets others go on with theirs."""
+_LARGE = 4
+"""Requests of more than a turn that become tokens and are read at a time; later ones wait for one of them to be
+answered. If all took turns, all would be late when there are many, and threads would hinder each other."""
 
 
 def checked(value: Any, position: int) -> Mention | dict[str, Any]:
@@ -82,6 +85,7 @@ class Scoring:
     ) -> None:
         self.live, self.pipeline = live, pipeline
         self._executor, self._metrics, self._shadow = executor, metrics, shadow
+        self._large = asyncio.Semaphore(_LARGE)
         self._remembered: WeakKeyDictionary[Triage, tuple[int, int]] = WeakKeyDictionary()
 
     async def answers(
@@ -117,19 +121,24 @@ class Scoring:
                 loop.call_soon_threadsafe(settle)
 
         parts = list(_parts(items))
-        small = sum(map(_size, parts)) <= _AT_ONCE
+        small, large = sum(map(_size, parts)) <= _AT_ONCE, len(parts) > TURN
         slices = deque([parts]) if small else _slices(parts)
         work = _Work(triage, self._metrics, as_of, explain)
         lane = self.pipeline.lane(work, end, turn=1 if explain else TURN)
         feed = partial(self._feed, triage, lane, slices, work, explain, self.pipeline.most_tokens // len(parts))
         try:
-            if small:
-                feed()
-            else:
+            if large or not small:
                 lane.reserve(len(parts) * triage.scorer.bundle.max_tokens)
-                while slices:
-                    await loop.run_in_executor(self._executor, feed)
-            await ended
+            while slices:
+                arrived = time.perf_counter()
+                async with self._large if large else nullcontext():
+                    work.waited += time.perf_counter() - arrived
+                    if small:
+                        feed()
+                    else:
+                        await loop.run_in_executor(self._executor, feed)
+                    if not slices:
+                        await ended
         except BaseException as error:
             lane.cancel()
             if isinstance(error, Exception) and not isinstance(error, QueueFullError | PipelineError):
@@ -193,14 +202,16 @@ class _Work:
         self._triage, self._metrics, self._as_of, self._explain = triage, metrics, as_of, explain
         self.queued: float | None = None
         """When the first items were."""
-        self._waited = False
+        self.waited = 0.0
+        """Seconds that the request has waited to become tokens."""
+        self._begun = False
 
     def __call__(self, turn: Sequence[_Part]) -> list[str]:
         """The texts of the answers."""
         began = time.perf_counter()
-        if not self._waited and self.queued is not None:
-            self._waited = True
-            self._metrics.stages.labels("wait").observe(began - self.queued)
+        if not self._begun and self.queued is not None:
+            self._begun = True
+            self._metrics.stages.labels("wait").observe(self.waited + began - self.queued)
         ready = [part.item for part in turn if isinstance(part.item, Ready)]
         answers = iter(self._triage.answer_ready(ready, as_of=self._as_of, explain=self._explain))
         texts = []

@@ -55,37 +55,6 @@ def test_lanes_take_turns(one: Pipeline) -> None:
     assert single.answers == [1000]
 
 
-def test_many_large_lanes_are_served_as_they_came_and_single_ones_at_once(one: Pipeline) -> None:
-    gate = Gate()
-    lane_of(one, gate, [-1])
-    assert gate.entered.acquire(timeout=10)
-    large = [lane_of(one, gate, [number] * 9) for number in range(10)]
-    _, single_ended = lane_of(one, gate, [100])
-    gone, _ = large.pop(5)
-    gone.cancel()
-    gate.leave.set()
-    assert all(ended.wait(10) for _, ended in large)
-    assert single_ended.wait(10)
-    assert gate.given.index(100) <= 6 * TURN
-    ends = [len(gate.given) - gate.given[::-1].index(number) for number in range(10) if number != 5]
-    assert ends == sorted(ends)
-    assert gate.given.index(9) > gate.given.index(3) + 4 * 9 - TURN  # it did not begin before four had ended
-    assert 5 not in gate.given
-
-
-def test_lanes_that_grow_slowly_hold_up_nobody(one: Pipeline) -> None:
-    gate = Gate()
-    gate.leave.set()
-    growing = [one.lane(gate) for _ in range(6)]
-    for lane in growing:
-        lane.add([1], [1])
-    _, ended = lane_of(one, gate, [2] * 20)
-    assert ended.wait(10)
-    for lane in growing:
-        lane.add([3], [1], last=True)
-        assert lane.result() == [10, 30]
-
-
 def test_the_queue_is_bounded_in_tokens_and_takes_all_or_nothing(one: Pipeline) -> None:
     gate = Gate()
     lane_of(one, gate, [1], tokens=100)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 import socket
 import threading
 import time
@@ -17,11 +18,12 @@ import pytest
 from fastapi import FastAPI
 from hypothesis import strategies as st
 
-from data.schema import MentionError
-from model.pipeline import usable_cores
+from data.schema import Mention, MentionError
+from model.pipeline import TURN, usable_cores
 from model.triage import Ready, Triage
 from serving.contract import EXAMPLE_REQUEST, ModelInfo, Problem, ScoreResponse
 from serving.limits import Limits
+from tests.processes import until
 
 Serve = Callable[[FastAPI], httpx.Client]
 AppOf = Callable[..., FastAPI]
@@ -384,6 +386,54 @@ def test_more_mentions_than_may_wait_are_429(tiny_triage: Triage, serve: Serve, 
             one.result()
     for _ in range(3):  # what was refused holds no room
         assert client.post("/v1/score", json=largest).status_code == 200
+
+
+def in_flight(client: httpx.Client) -> int:
+    found = re.search(r"^firstreply_requests_in_flight (\d+)", client.get("/metrics").text, re.MULTILINE)
+    return int(found[1]) if found else 0
+
+
+@pytest.mark.parametrize("text", ["ok", "word " * 100])
+def test_large_requests_are_answered_as_they_came_and_single_ones_at_once(
+    tiny_triage: Triage, serve: Serve, app_of: AppOf, text: str
+) -> None:
+    held = Held(tiny_triage)
+    client = serve(app_of(held))
+    slow, large = usable_cores(), 10
+    with ThreadPoolExecutor(slow + large + 1) as pool:
+        requests = [[{"id": "slow", "text": "ok"}]] * slow
+        requests += [[{"id": str(number), "text": text}] * 9 for number in range(large)]
+        requests += [[{"id": "single", "text": "ok"}]]
+        waiting = []
+        for number, values in enumerate(requests, start=1):
+            waiting.append(pool.submit(scored, client, values))
+            assert until(lambda number=number: in_flight(client) == number)  # type: ignore[misc]
+        held.leave.set()
+        for one in waiting:
+            one.result()
+    assert held.asked.index("single") <= slow + (4 + slow) * TURN
+    ends = [len(held.asked) - held.asked[::-1].index(str(number)) for number in range(large)]
+    for number in range(large):
+        begun = held.asked.index(str(number))
+        assert sum(end <= begun for end in ends) >= number - 3  # four at a time
+
+
+def test_texts_that_are_slow_to_read_do_not_hold_up_another_large_request(
+    tiny_triage: Triage, serve: Serve, app_of: AppOf
+) -> None:
+    class Slow(Triage):
+        def prepare(self, mention: Mention) -> Ready:
+            if mention.text.startswith("slow"):
+                time.sleep(0.3)
+            return super().prepare(mention)
+
+    client = serve(app_of(Slow(tiny_triage.scorer, tiny_triage.policy)))
+    texts = ["slow" + " word" * 5_000] * 10  # three seconds of a thread
+    with ThreadPoolExecutor(6) as pool:
+        hostile = [pool.submit(scored, client, mentions(*texts)) for _ in range(6)]
+        assert until(lambda: in_flight(client) == len(hostile))
+        scored(client, mentions(*["word " * 100] * 9))
+        assert not any(one.done() for one in hostile)
 
 
 def test_many_targets_of_one_mention_are_shared_out(tiny_triage: Triage, serve: Serve, app_of: AppOf) -> None:

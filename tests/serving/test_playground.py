@@ -261,7 +261,7 @@ def test_answers_of_a_fast_tier_are_held_against_its_own_thresholds(serve: Serve
         row = seen.page.locator("li", has=seen.page.get_by_text(f"{tier} tier", exact=True)).first
         row.locator("summary").click()
         wanted = [f"label from {thresholds[model['cut']][intent] * 100:.1f} %" for intent in INTENTS]
-        assert row.locator("article").first.locator(".from").all_inner_texts() == wanted
+        expect(row.locator("article").first.locator(".from")).to_have_text(wanted)
         row.locator("summary").click()
 
 
