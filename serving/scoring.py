@@ -36,7 +36,7 @@ SLICE = 16
 _SLICE_CHARACTERS = 20_000
 """Characters of them, at most, unless one has more."""
 _AT_A_STRETCH = 0.5
-"""Seconds after which a request whose texts become tokens lets others go on with theirs."""
+"""Seconds of CPU time after which a request whose texts become tokens lets others go on with theirs."""
 _LARGE = 4
 """Requests of more than a turn that become tokens and are read at a time; later ones wait for one of them to be
 answered. If all took turns, all would be late when there are many, and threads would hinder each other."""
@@ -155,9 +155,9 @@ class Scoring:
         self, triage: Triage, lane: Lane, slices: deque[list[_Part]], work: _Work, explain: bool, most: int
     ) -> None:
         """Queue some slices, at most for so long: the first are read while the last become tokens."""
-        until = time.perf_counter() + _AT_A_STRETCH
-        while slices and (began := time.perf_counter()) < until:
-            some = slices.popleft()
+        until = time.thread_time() + _AT_A_STRETCH
+        while slices and time.thread_time() < until:
+            some, began = slices.popleft(), time.perf_counter()
             ready = [
                 part._replace(item=triage.prepare(part.item)) if isinstance(part.item, Mention) else part
                 for part in some
