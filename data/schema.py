@@ -35,6 +35,8 @@ AUTHOR_FIELDS = ("followers", "lifetime_value", "purchases", "satisfaction")
 MENTION_FIELDS = ("id", "text", "brand", "channel", "created_at", *AUTHOR_FIELDS)
 """The columns of a file of mentions; only ``text`` is required."""
 LABELLED_FIELDS = (*MENTION_FIELDS, "brand_key", "source", "stratum", *INTENTS)
+MOST_UNKNOWN = 20
+"""Columns that nobody looks at and that are named, at most."""
 NATURAL = "natural"
 """The stratum that is a random draw: its figures are those to expect of a brand's own stream."""
 OTHER_TARGET = "other_target"

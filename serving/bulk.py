@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data.files import BadRow, Row, check_output, file_errors, open_writer, read_rows
-from data.schema import INTENTS, FileError, Mention, MentionError, mention_from_row, unknown_columns
+from data.schema import INTENTS, MOST_UNKNOWN, FileError, Mention, MentionError, mention_from_row, unknown_columns
 from model.cascade import is_cascade
 from model.pipeline import TURN, usable_cores
 from model.triage import Triage
@@ -27,8 +27,6 @@ from serving.progress import Progress
 from serving.unfinished import Tally, Unfinished
 from serving.workers import in_order
 
-_COLUMNS_SAID = 20
-"""Unknown columns that are named; JSON lines may have any number of them."""
 _CHUNK = 32
 """Rows that a process is given at once; to explain, which takes longer, ``TURN``."""
 
@@ -222,11 +220,11 @@ def _columns_said(rows: Iterable[Row | BadRow]) -> Iterator[Row | BadRow]:
     for row in rows:
         if (
             isinstance(row, Row)
-            and len(said) < _COLUMNS_SAID
+            and len(said) < MOST_UNKNOWN
             and (unknown := [name for name in unknown_columns(row.values) if name not in said])
         ):
             said.update(unknown)
-            say(f"columns that are not read: {', '.join(unknown[:_COLUMNS_SAID])}")
+            say(f"columns that are not read: {', '.join(unknown[:MOST_UNKNOWN])}")
         yield row
 
 

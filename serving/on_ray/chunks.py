@@ -17,14 +17,12 @@ from ray.data.datasource import Datasource, ReadTask
 
 from data.files import BadRow, Row, read_rows
 from data.places import StoredFile
-from data.schema import MENTION_FIELDS, FileError, unknown_columns
+from data.schema import MENTION_FIELDS, MOST_UNKNOWN, FileError, unknown_columns
 
 _ROWS, _ROWS_EXPLAINED = 8_192, 512
 """Rows of a chunk at most, some ten seconds of one core: what a killed process loses."""
 CHUNK_CHARACTERS = 2**23
 """Characters after which no row is added to a chunk: rows may be as long as they like."""
-_COLUMNS_NAMED = 20
-"""Columns that nobody reads and that a chunk names, at most."""
 
 
 class Chunk(NamedTuple):
@@ -70,7 +68,7 @@ def read_chunks(file: StoredFile, index: int, most: int) -> Iterator[Chunk]:
                     yield Chunk(index, number, False, rows, list(unread), None)
                     rows, unread, characters, number = [], {}, 0, number + 1
                 if isinstance(row, Row):
-                    unread |= dict.fromkeys(unknown_columns(row.values)[: _COLUMNS_NAMED - len(unread)])
+                    unread |= dict.fromkeys(unknown_columns(row.values)[: MOST_UNKNOWN - len(unread)])
                     row = Row(row.number, {name: row.values[name] for name in MENTION_FIELDS if name in row.values})
                     characters += sum(len(cell) for cell in row.values.values() if isinstance(cell, str))
                 rows.append(row)

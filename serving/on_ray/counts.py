@@ -8,13 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from data.schema import MOST_UNKNOWN
 from serving.bulk import say
 from serving.on_ray.cluster import ClusterError
 from serving.on_ray.parts import part_name
 from serving.unfinished import Tally
-
-_COLUMNS_SAID = 20
-"""Columns that nobody reads and that are named on stderr."""
 
 
 class Counts:
@@ -55,7 +53,7 @@ class Counts:
         if record["failure"] is not None:
             file["failure"] = record["failure"]
         unread = [name for name in record["unread"] if name not in self._unread]
-        if unread and len(self._unread) < _COLUMNS_SAID:
+        if unread and len(self._unread) < MOST_UNKNOWN:
             self._unread.update(unread)
             say(f"columns that are not read: {', '.join(unread)}")
 
