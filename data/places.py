@@ -9,7 +9,7 @@ from __future__ import annotations
 import glob
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -111,29 +111,18 @@ def find_files(where: str) -> tuple[list[StoredFile], int]:
             return [_stored(place, found)], 0
         if found.type == fs.FileType.Directory:
             entries = place.filesystem.get_file_info(fs.FileSelector(place.path, recursive=True))
-            infos = [one for one in entries if not _hidden(one.path[len(place.path) :])]
+            below = place.path
         elif _has_magic(place.path):
             paths = ArrowFSWrapper(place.filesystem).glob(place.path)
-            infos = place.filesystem.get_file_info(paths) if paths else []
+            entries = place.filesystem.get_file_info(paths) if paths else []
+            below = place.path[: place.path.rindex("/", 0, _first_magic(place.path))]
         else:
             raise FileNotFoundError(where)
-    files = [one for one in infos if one.type == fs.FileType.File]
+    files = [one for one in entries if one.type == fs.FileType.File and not _hidden(one.path[len(below) :])]
     known = sorted((one for one in files if _is_known(one.path)), key=lambda one: one.path)
     if not known:
         raise FileError(f"{where}: holds no file that ends in .csv, .jsonl or .parquet")
     return [_stored(Place(place.filesystem, one.path), one) for one in known], len(files) - len(known)
-
-
-def as_now(files: Sequence[StoredFile]) -> list[StoredFile]:
-    """The same files as they are now; one that has gone has no bytes.
-
-    Raises:
-        FileError: their file system does not answer.
-    """
-    filesystem = files[0].place.filesystem
-    with file_errors(str(files[0].place)):
-        infos = filesystem.get_file_info([file.place.path for file in files])
-    return [_stored(file.place, info) for file, info in zip(files, infos, strict=True)]
 
 
 _SCHEMES = {"gcs": "gs"}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Annotated, Any, Literal
@@ -35,7 +35,7 @@ AUTHOR_FIELDS = ("followers", "lifetime_value", "purchases", "satisfaction")
 MENTION_FIELDS = ("id", "text", "brand", "channel", "created_at", *AUTHOR_FIELDS)
 """The columns of a file of mentions; only ``text`` is required."""
 LABELLED_FIELDS = (*MENTION_FIELDS, "brand_key", "source", "stratum", *INTENTS)
-MOST_UNKNOWN = 20
+_MOST_UNKNOWN = 20
 """Columns that nobody looks at and that are named, at most."""
 NATURAL = "natural"
 """The stratum that is a random draw: its figures are those to expect of a brand's own stream."""
@@ -288,9 +288,10 @@ def labelled_to_row(mention: LabelledMention) -> dict[str, Any]:
     }
 
 
-def unknown_columns(columns: Iterable[str]) -> list[str]:
-    """Columns that no reader of mentions looks at, in their order."""
-    return [name for name in columns if name not in LABELLED_FIELDS]
+def unknown_columns(columns: Iterable[str], named: Collection[str] = ()) -> list[str]:
+    """Columns that no reader of mentions looks at and that are not ``named`` yet, in their order; 20 with those."""
+    unknown = (name for name in columns if name not in LABELLED_FIELDS and name not in named)
+    return list(islice(unknown, _MOST_UNKNOWN - len(named)))
 
 
 def _is_empty(value: Any) -> bool:

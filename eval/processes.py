@@ -124,9 +124,18 @@ def _memory(process: psutil.Process) -> float:
     with suppress(psutil.Error):
         for one in (process, *process.children(recursive=True)):
             with suppress(psutil.Error):
-                memory = one.memory_full_info()
-                held += getattr(memory, "pss", memory.rss)
+                held += memory_of_one(one)
     return held
+
+
+def memory_of_one(process: psutil.Process) -> float:
+    """Bytes that a process holds; of what it shares with others its share, where the system can tell.
+
+    Raises:
+        psutil.Error: it has ended.
+    """
+    memory = process.memory_full_info()
+    return float(getattr(memory, "pss", memory.rss))
 
 
 def last_line(said: IO[str]) -> str:

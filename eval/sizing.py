@@ -24,7 +24,7 @@ import psutil
 
 from data.schema import FirstreplyError, Mention
 from eval.bench import machine, write_mentions
-from eval.processes import firstreply, last_line
+from eval.processes import firstreply, last_line, memory_of_one
 from eval.workload import real_length, sample_mentions
 from model.bundle import TIER_BUNDLES
 
@@ -99,6 +99,8 @@ def measure(tier: str, mentions: Sequence[Mention], turns: int) -> dict[str, Any
         shorter, longer = zip(*pairs, strict=True)
         cpu = min(one.cpu_seconds for one in longer) - min(one.cpu_seconds for one in shorter)
         seconds = min(one.seconds for one in longer) - min(one.seconds for one in shorter)
+        if min(cpu, seconds) <= 0:
+            raise FirstreplyError(f"{long:,} mentions are done before a start is over; give more --mentions")
         figures[engine] = {
             "core_ms": cpu / (long - short) * 1000,
             "per_core_second": (long - short) / cpu,
@@ -138,7 +140,7 @@ def _watched(command: Sequence[str]) -> Ran:
                     times = one.cpu_times()
                     used[one.pid] = times.user + times.system
                     if one.pid != process.pid and {"ScoreChunks", "score"} & _words(one):
-                        largest = max(largest, one.memory_full_info().pss)
+                        largest = max(largest, memory_of_one(one))
             with suppress(psutil.TimeoutExpired):
                 process.wait(timeout=_LOOK_SECONDS)
         seconds = time.perf_counter() - began

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data.files import BadRow, Row, check_output, file_errors, open_writer, read_rows
-from data.schema import INTENTS, MOST_UNKNOWN, FileError, Mention, MentionError, mention_from_row, unknown_columns
+from data.schema import INTENTS, FileError, Mention, MentionError, mention_from_row, unknown_columns
 from model.cascade import is_cascade
 from model.pipeline import TURN, usable_cores
 from model.triage import Triage
@@ -218,13 +218,9 @@ def _columns_said(rows: Iterable[Row | BadRow]) -> Iterator[Row | BadRow]:
     """The rows; columns that nobody looks at are named on stderr when they first come."""
     said: set[str] = set()
     for row in rows:
-        if (
-            isinstance(row, Row)
-            and len(said) < MOST_UNKNOWN
-            and (unknown := [name for name in unknown_columns(row.values) if name not in said])
-        ):
+        if isinstance(row, Row) and (unknown := unknown_columns(row.values, said)):
             said.update(unknown)
-            say(f"columns that are not read: {', '.join(unknown[:MOST_UNKNOWN])}")
+            say(f"columns that are not read: {', '.join(unknown)}")
         yield row
 
 

@@ -38,8 +38,9 @@ _SLICE_CHARACTERS = 20_000
 _AT_A_STRETCH = 0.5
 """Seconds of CPU time after which a request whose texts become tokens lets others go on with theirs."""
 _LARGE = 4
-"""Requests of more than a turn that become tokens and are read at a time; later ones wait for one of them to be
-answered. If all took turns, all would be late when there are many, and threads would hinder each other."""
+"""Requests of more than a turn that become tokens and are read at a time, or as many as there are threads; later ones
+wait for one of them to be answered, or to go on among those that take longer than a stretch, one at a time. If all
+took turns, all would be late when there are many, and threads would hinder each other."""
 
 
 def checked(value: Any, position: int) -> Mention | dict[str, Any]:
@@ -85,7 +86,8 @@ class Scoring:
     ) -> None:
         self.live, self.pipeline = live, pipeline
         self._executor, self._metrics, self._shadow = executor, metrics, shadow
-        self._large = asyncio.Semaphore(_LARGE)
+        self._large = asyncio.Semaphore(max(_LARGE, pipeline.threads))
+        self._longer = asyncio.Semaphore(1)
         self._remembered: WeakKeyDictionary[Triage, tuple[int, int]] = WeakKeyDictionary()
 
     async def answers(
@@ -128,10 +130,11 @@ class Scoring:
         feed = partial(self._feed, triage, lane, slices, work, explain, self.pipeline.most_tokens // len(parts))
         try:
             if large or not small:
-                lane.reserve(len(parts) * triage.scorer.bundle.max_tokens)
+                lane.reserve(sum(min(triage.scorer.bundle.max_tokens, _guess(part)) for part in parts))
+            place = self._large if large else nullcontext()
             while slices:
                 arrived = time.perf_counter()
-                async with self._large if large else nullcontext():
+                async with place:
                     work.waited += time.perf_counter() - arrived
                     if small:
                         feed()
@@ -139,6 +142,7 @@ class Scoring:
                         await loop.run_in_executor(self._executor, feed)
                     if not slices:
                         await ended
+                place = self._longer if large else place
         except BaseException as error:
             lane.cancel()
             if isinstance(error, Exception) and not isinstance(error, QueueFullError | PipelineError):
@@ -248,6 +252,11 @@ def _parts(items: Sequence[Mention | dict[str, Any]]) -> Iterator[_Part]:
 def _size(part: _Part) -> int:
     """Characters that will become tokens."""
     return len(part.item.text) if isinstance(part.item, Mention) else 0
+
+
+def _guess(part: _Part) -> int:
+    """Tokens that it may have: twice as many as English posts, where some four characters make one."""
+    return _size(part) // 2 + 8
 
 
 def _slices(parts: Sequence[_Part]) -> deque[list[_Part]]:

@@ -18,6 +18,7 @@ import pyarrow as pa
 import ray
 from ray import ObjectRef
 
+from data.schema import FileError
 from model.bundle import BRANDS, MANIFEST, read_manifest
 from model.cascade import Cascade
 from model.policy import DEFAULT_POLICY
@@ -45,6 +46,8 @@ class Shipped:
             OSError: a file is no longer there.
         """
         scorer, bundle = triage.scorer, job.bundle.resolve()
+        if read_manifest(bundle)["sha256"] != triage.sha256:
+            raise FileError(f"{bundle}: was changed while it was read; score again")
         parts = (scorer.fast.bundle, scorer.full.bundle) if isinstance(scorer, Cascade) else (scorer.bundle,)
         folders = {bundle, *(part.folder.resolve() for part in parts)}
         # A cascade names its bundles by relative path, so they stay as they lie to each other.
@@ -104,7 +107,7 @@ class ScoreChunks:
     def _record(self, chunk: Chunk) -> str:
         part = part_name(chunk.file, chunk.number)
         record = self._parts.done(part)
-        if record is None:
+        if record is None or record["failure"] is not None:  # it may be readable by now
             scored = self._score(chunk.rows)
             record = {**vars(scored.tally), "last": chunk.last, "unread": chunk.unread, "failure": chunk.failure}
             self._parts.write(part, scored.results, self._rejects(chunk, scored.rejects), record)

@@ -17,7 +17,7 @@ from ray.data.datasource import Datasource, ReadTask
 
 from data.files import BadRow, Row, read_rows
 from data.places import StoredFile
-from data.schema import MENTION_FIELDS, MOST_UNKNOWN, FileError, unknown_columns
+from data.schema import MENTION_FIELDS, FileError, unknown_columns
 
 _ROWS, _ROWS_EXPLAINED = 8_192, 512
 """Rows of a chunk at most, some ten seconds of one core: what a killed process loses."""
@@ -58,23 +58,23 @@ def read_chunks(file: StoredFile, index: int, most: int) -> Iterator[Chunk]:
         FileError: the file cannot be opened.
     """
     rows: list[Row | BadRow] = []
-    unread: dict[str, None] = {}
+    unread: list[str] = []
     number = characters = 0
     failure: str | None = None
     with file.opened() as stream:
         try:
             for row in read_rows(str(file.place), stream=stream):
                 if len(rows) == most or characters > CHUNK_CHARACTERS:
-                    yield Chunk(index, number, False, rows, list(unread), None)
-                    rows, unread, characters, number = [], {}, 0, number + 1
+                    yield Chunk(index, number, False, rows, unread, None)
+                    rows, unread, characters, number = [], [], 0, number + 1
                 if isinstance(row, Row):
-                    unread |= dict.fromkeys(unknown_columns(row.values)[: MOST_UNKNOWN - len(unread)])
+                    unread += unknown_columns(row.values, unread)
                     row = Row(row.number, {name: row.values[name] for name in MENTION_FIELDS if name in row.values})
                     characters += sum(len(cell) for cell in row.values.values() if isinstance(cell, str))
                 rows.append(row)
         except FileError as error:
             failure = str(error)
-    yield Chunk(index, number, True, rows, list(unread), failure)
+    yield Chunk(index, number, True, rows, unread, failure)
 
 
 class Mentions(Datasource):

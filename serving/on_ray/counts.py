@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from data.schema import MOST_UNKNOWN
+from data.schema import unknown_columns
 from serving.bulk import say
 from serving.on_ray.cluster import ClusterError
 from serving.on_ray.parts import part_name
@@ -52,8 +52,7 @@ class Counts:
             self._last[record["file"]] = number
         if record["failure"] is not None:
             file["failure"] = record["failure"]
-        unread = [name for name in record["unread"] if name not in self._unread]
-        if unread and len(self._unread) < MOST_UNKNOWN:
+        if unread := unknown_columns(record["unread"], self._unread):
             self._unread.update(unread)
             say(f"columns that are not read: {', '.join(unread)}")
 

@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from data.files import file_errors, read_rows
-from data.places import Place, StoredFile, as_now, find_files
+from data.places import Place, StoredFile, find_files
 from data.schema import FileError
 from model.cascade import is_cascade
 from model.triage import Triage
@@ -65,12 +65,12 @@ def score_on_ray(job: BulkJob, address: str | None) -> int:
                 for record in _records(job, triage, as_of, files, parts):
                     counts.add(record)
                     progress.said()
-            _check(job, files, counts)
-            parts.finish(counts.parts(), _manifest(job, triage, as_of, counts))
         except BaseException:
             if counts.tally.rows:
                 say(f"{parts.place}: {counts.tally.rows:,} rows are done; the same command goes on after them")
             raise
+        _check(job, files, counts)
+        parts.finish(counts.parts(), _manifest(job, triage, as_of, counts))
     for failure in counts.failures[:_FAILURES_SAID]:
         say(failure)
     if counts.failures:
@@ -145,7 +145,8 @@ def _check(job: BulkJob, files: Sequence[StoredFile], counts: Counts) -> None:
         FirstreplyError: they are not, or no file can be read.
     """
     counts.check()
-    if as_now(files) != files:
+    now = {file.place.path: file for file in find_files(job.input)[0]}
+    if any(now.get(file.place.path) != file for file in files):
         raise FileError(f"{job.input}: was changed while it was read; score it again")
     if len(counts.failures) == len(files) and not counts.tally.rows:
         raise FileError(counts.failures[0])

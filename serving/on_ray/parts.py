@@ -14,10 +14,10 @@ import re
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from data.files import file_errors, open_writer
@@ -74,9 +74,8 @@ class Parts:
                 raise FileError(f"{self.place}: holds {strange}, which no bulk job wrote; give another -o OUTPUT")
             record, found = self._left(identity, files)
             if SUCCESS in files or (files and record is None):
-                self._write(
-                    _JOB, b"{}"
-                )  # from here on nobody takes this for whole, or goes on with what is being deleted
+                # From here on nobody takes this for whole, or goes on with what is being deleted.
+                self._write(_JOB, b"{}")
             if SUCCESS in files:
                 self._delete(SUCCESS)
             if record is None:
@@ -94,12 +93,12 @@ class Parts:
             FileError: the folder is not the one that the job began, or another job has begun to write here.
         """
         with self._errors():
-            self._check_owner()
+            identity = self._identity()
             try:
                 record: dict[str, Any] = json.loads(self._read(_record(part)))
             except FileNotFoundError:
                 return None
-        return record
+        return record["record"] if record["of"] == identity else None
 
     def write(self, part: str, results: bytes, rejects: bytes, record: Mapping[str, Any]) -> None:
         """Write results and rejects, JSON lines, and then the record that says so.
@@ -108,14 +107,18 @@ class Parts:
             FileError: they cannot be written, or another job has begun to write here.
         """
         with self._errors():
-            self._check_owner()
+            identity = self._identity()
             if rejects:
                 self._write(f"_rejects/{part}.jsonl", rejects)
+            else:
+                with suppress(FileNotFoundError):  # of a time when the file could not be read on
+                    self._delete(f"_rejects/{part}.jsonl")
             if self.columns is None:
                 self._write(f"{part}.jsonl", results)
             else:
                 self._write(f"{part}.parquet", _as_parquet(results, self.columns))
-            self._write(_record(part), json.dumps(record, ensure_ascii=False).encode())
+            written = {"of": identity, "record": record}
+            self._write(_record(part), json.dumps(written, ensure_ascii=False).encode())
 
     def finish(self, parts: Iterable[str], manifest: Mapping[str, Any]) -> None:
         """Put the manifest in its place once every part is in its own.
@@ -128,12 +131,14 @@ class Parts:
             FileError: parts are not here, or another job has begun to write here.
         """
         with self._errors():
-            self._check_owner()
+            self._identity()
             files = self._files()
-            if missing := [part for part in parts if _record(part) not in files]:
+            ours = set(parts)
+            if missing := [part for part in ours if _record(part) not in files]:
                 raise FileError(f"{self.place}: parts that were written are not here: {len(missing):,}; {_SHARE}")
             for name in files:
-                if name.endswith(_NEW):  # of a process that was killed as it wrote
+                # Of a process that was killed as it wrote, or of a job that this one took the folder from.
+                if not name.startswith(_UNFINISHED) and PurePosixPath(name).stem not in ours:
                     self._delete(name)
             self._write(SUCCESS, (json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode())
             self.place.filesystem.delete_dir((self.place / _UNFINISHED).path)
@@ -153,13 +158,15 @@ class Parts:
         parts = sum(name.startswith(f"{_UNFINISHED}/part-") for name in files)
         return record, f"going on; parts that are done: {parts:,}"
 
-    def _check_owner(self) -> None:
+    def _identity(self) -> Any:
+        """That of the job, once it is seen that the folder is still this job's."""
         try:
-            token = json.loads(self._read(_JOB))["token"]
+            job = json.loads(self._read(_JOB))
         except FileNotFoundError:
             raise FileError(f"{self.place}: is not the folder that the job began; {_SHARE}") from None
-        if token != self.token:
+        if job.get("token") != self.token:
             raise FileError(f"{self.place}: another job has begun to write here; give another -o OUTPUT")
+        return job["identity"]
 
     def _files(self) -> set[str]:
         """Names of all files, relative to the folder."""

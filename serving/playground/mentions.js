@@ -24,8 +24,11 @@ export async function textOf(file) {
     const command = `firstreply score ${file.name} -o scored.csv`;
     throw new ReadingError(`${file.name} is larger than this page takes; score it with: ${command}`);
   }
+  const bytes = await file.arrayBuffer().catch(() => {
+    throw new ReadingError(`${file.name} cannot be read; open it again.`);
+  });
   try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(await file.arrayBuffer());
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch {
     throw new ReadingError(`${file.name} is not UTF-8 text; save it as UTF-8.`);
   }

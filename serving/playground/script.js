@@ -49,8 +49,13 @@ async function score(thenOpen = false) {
     fresh.unscored = given.filter((entry) => entry.error);
     for (const slice of slices(sent, model.limits)) {
       const waits = (seconds) => progress(`The server is busy; asking again in ${seconds} s. `);
-      const answer = await ask("v1/score", { body: requestOf(slice), signal, waits });
-      take(slice, answer, fresh);
+      try {
+        take(slice, await ask("v1/score", { body: requestOf(slice), signal, waits }), fresh);
+      } catch (error) {
+        // One that is beyond the server's limits by itself does not stop the others.
+        if (slice.length > 1 || ![413, 422].includes(error.status)) throw error;
+        fresh.unscored.push({ ...slice[0], error: { title: "Not taken", detail: error.message } });
+      }
       show(fresh, model);
       done += slice.length;
       progress();

@@ -5,6 +5,7 @@ import itertools
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -207,6 +208,18 @@ def test_answer_that_comes_in_drops_is_cut_off(connect: Connect, scripted: Scrip
     with pytest.raises(TimedOutError):
         connect(server.url, timeout=0.5).score(["ok"])
     assert len(server.seen) == 1
+
+
+def test_answer_that_stops_after_late_headers_is_cut_off_in_time(connect: Connect, scripted: Script) -> None:
+    def stall(handler: BaseHTTPRequestHandler, body: Any) -> None:
+        server.over.wait(1.5)
+        reply(handler, 200, {"Content-Length": "1000000"}, b"{")
+        server.over.wait(20)
+
+    server, began = scripted(stall), time.monotonic()
+    with pytest.raises(TimedOutError):
+        connect(server.url, timeout=2).score(["ok"])
+    assert time.monotonic() - began < 3.2  # 3.5 if the body had the whole time once more
 
 
 @pytest.mark.parametrize(

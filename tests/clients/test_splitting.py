@@ -91,6 +91,7 @@ def test_values_of_databases_and_data_frames_are_taken() -> None:
     assert _read({"text": "ok", "id": numpy.int64(7), "author": {"followers": numpy.float32(3)}}).id == "7"
     assert _read(Mention("ok", brand=deque(["a", "b"]), author=Author(purchases=float(3)))).brand == ("a", "b")
     assert _read({"text": "half \ud83d a pair", "brand": ("a", "b")}).text == "half \ud83d a pair"
+    assert _read({"text": "ok", "id": float("nan"), "brand": float("nan")}) == _read({"text": "ok"})
     assert [_read({"text": "ok", "id": given}).id for given in (7, 7.0, "", True, [1])] == ["7", "7", "", "True", "[1]"]
 
 

@@ -625,29 +625,46 @@ class Failing(Triage):
 
 @needs_browser
 @pytest.mark.parametrize(
-    ("text", "brand", "limits", "status", "said"),
+    ("text", "limits", "status", "said"),
     [
-        ("x" * 500, "", Limits(body_bytes=400), 413, "larger than 400 bytes"),
-        ("ok", "|".join("abcdef"), Limits(mentions=5), 422, "at most 5 are taken at once"),
-        ("slow", "", Limits(seconds=1), 504, "no answer within 1 s; what was not begun is dropped. Score again"),
-        ("broken", "", Limits(), 500, "look into the server's log"),
+        ("slow", Limits(seconds=1), 504, "no answer within 1 s; what was not begun is dropped. Score again"),
+        ("broken", Limits(), 500, "look into the server's log"),
     ],
 )
 def test_problem_is_one_plain_line_that_says_what_to_do(
     tiny_triage: Triage, serve: Serve, app_of: AppOf, visit: Open,
-    text: str, brand: str, limits: Limits, status: int, said: str,
+    text: str, limits: Limits, status: int, said: str,
 ) -> None:  # fmt: skip
     client = serve(app_of(Failing(tiny_triage.scorer, tiny_triage.policy), limits))
     seen = visit(client, ready=False)
     seen.settled()
     seen.complaints.clear()
-    seen.score(text, brand)
+    seen.score(text)
     problem = seen.page.inner_text("#problem")
     assert said in problem
     assert "\n" not in problem
     assert (seen.rows(), seen.status) == ([], "")
     assert [str(status) in one for one in seen.complaints] == [True]
     seen.complaints.clear()
+
+
+@needs_browser
+@pytest.mark.parametrize(
+    ("row", "limits", "said"),
+    [
+        ("x" * 900 + ",", Limits(body_bytes=800), "larger than 800 bytes"),
+        ("ok,a|b|c|d|e|f", Limits(mentions=5), "at most 5 are taken at once"),
+    ],
+)
+def test_mention_beyond_the_limits_does_not_stop_the_others(
+    tiny_triage: Triage, serve: Serve, app_of: AppOf, visit: Open, row: str, limits: Limits, said: str
+) -> None:
+    seen = visit(serve(app_of(tiny_triage, limits)))
+    seen.score(f"text,brand\nfirst,\n{row}\nlast,")
+    assert {row["text"] for row in seen.rows()} == {"first", "last"}
+    assert said in seen.page.inner_text("#unscored li")
+    assert seen.status.endswith("; 1 not scored.")
+    seen.complaints.clear()  # of the browser's own, that an answer was 413 or 422
 
 
 @needs_browser

@@ -18,7 +18,7 @@ from pyarrow import fs
 
 from data.arrow import PARQUET_ROWS
 from data.files import BadRow, read_rows
-from data.places import Place, StoredFile, as_now, find_files
+from data.places import Place, StoredFile, find_files
 from data.schema import FileError
 from serving.on_ray.chunks import CHUNK_CHARACTERS, read_chunks
 
@@ -45,6 +45,14 @@ def test_chunks_hold_every_row_once_and_are_the_same_again(
     assert all(len(chunk.rows) == most for chunk in chunks[:-1])
     assert {chunk.file for chunk in chunks} == {3}
     assert repr(list(read_chunks(stored(path), 3, most))) == repr(chunks)
+
+
+def test_columns_that_are_not_read_are_named_wherever_they_first_come(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    first, later = ({"text": "a"} | {f"{letter}{number}": 1 for number in range(12)} for letter in "ab")
+    path.write_text(f"{json.dumps(first)}\n{json.dumps(first | later)}\n")
+    (chunk,) = read_chunks(stored(path), 0, 9)
+    assert chunk.unread == [f"a{number}" for number in range(12)] + [f"b{number}" for number in range(8)]
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
@@ -103,6 +111,7 @@ def test_folders_and_globs_are_searched_and_what_is_no_mentions_is_counted(tmp_p
         "_temporary/d.csv",
         ".hidden/e.csv",
         "[f].csv",
+        "._a.csv",
     ):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
@@ -115,6 +124,8 @@ def test_folders_and_globs_are_searched_and_what_is_no_mentions_is_counted(tmp_p
     assert names(str(tmp_path)) == (["[f].csv", "a.jsonl", "b.csv", "deep/c.PARQUET"], 1)
     assert names(f"{tmp_path}/*") == (["[f].csv", "a.jsonl", "b.csv"], 0)
     assert names(f"{tmp_path}/**/*.P*") == (["deep/c.PARQUET"], 0)
+    assert names(f"{tmp_path}/**/*.csv") == (["[f].csv", "b.csv"], 0)
+    assert names(f"{tmp_path}/.hidden/*.csv") == ([".hidden/e.csv"], 0)
     assert names(f"file://{tmp_path}/[ab].csv") == (["b.csv"], 0)
     assert names(f"file://{tmp_path}/*.csv") == (["[f].csv", "b.csv"], 0)
     assert names(str(tmp_path / "[f].csv")) == (["[f].csv"], 0)
@@ -161,11 +172,10 @@ def test_files_of_any_arrow_file_system_are_read() -> None:
 def test_a_file_that_changes_or_goes_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "in.csv"
     path.write_text("text\nok\n")
-    files = [stored(path)]
-    assert as_now(files) == files
+    before = stored(path)
+    assert stored(path) == before
     path.write_text("text\nok\nok\n")
-    assert as_now(files) != files
+    assert stored(path) != before
     path.unlink()
-    assert as_now(files) != files
     with pytest.raises(FileError, match="no such file"):
-        next(read_chunks(files[0], 0, 1))
+        next(read_chunks(before, 0, 1))

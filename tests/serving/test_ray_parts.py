@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,11 +15,17 @@ import pytest
 
 pytest.importorskip("ray")
 
+import pyarrow as pa
 import pyarrow.dataset as ds
 from pyarrow import fs
 
+from data.files import Row
 from data.places import Place
 from data.schema import FileError
+from serving.bulk import BulkJob, Scoring
+from serving.on_ray.actor import ScoreChunks
+from serving.on_ray.chunks import Chunk
+from serving.on_ray.counts import Counts
 from serving.on_ray.parts import SUCCESS, Parts, part_name
 
 BEGUN = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
@@ -110,6 +117,63 @@ def test_two_jobs_do_not_write_to_one_folder(parts: Parts) -> None:
         parts.done(FIRST)
     with pytest.raises(FileError, match="another job has begun to write here"):
         parts.finish([], {})
+
+
+def test_parts_of_another_job_do_not_count_and_go(parts: Parts, tmp_path: Path) -> None:
+    parts.begin(JOB, BEGUN)
+    parts.write(FIRST, lines("a"), b"{}\n", {"rows": 1})
+    left = {path.name: path.read_bytes() for path in (tmp_path / "out").rglob("*") if FIRST in path.name}
+    again = Parts(parts.place, None)
+    again.begin({**JOB, "cut": "p90"}, BEGUN)
+    for folder, stem in (("", FIRST), ("_rejects/", FIRST), ("", "part-00007-00000")):  # a killed job's last writes
+        (tmp_path / "out" / f"{folder}{stem}.jsonl").write_bytes(left[f"{FIRST}.jsonl"])
+    (tmp_path / "out" / "_unfinished" / f"{FIRST}.json").write_bytes(left[f"{FIRST}.json"])
+    assert again.done(FIRST) is None
+    again.write(FIRST, lines("b"), b"", {"rows": 1})
+    again.finish([FIRST], {})
+    assert names(tmp_path / "out") == [SUCCESS, f"{FIRST}.jsonl"]
+    assert (tmp_path / "out" / f"{FIRST}.jsonl").read_bytes() == lines("b")
+
+
+def test_a_folder_that_is_being_taken_over_is_another_jobs(parts: Parts, tmp_path: Path) -> None:
+    parts.begin(JOB, BEGUN)
+    (tmp_path / "out" / "_unfinished" / "job.json").write_text("{}")
+    with pytest.raises(FileError, match="another job has begun to write here"):
+        parts.done(FIRST)
+
+
+class Here(ScoreChunks):
+    """The actor in this process."""
+
+    def __init__(self, bundle: Path, parts: Parts) -> None:
+        self._files, self._parts = ["in.jsonl"], parts
+        self._score = Scoring(BulkJob("in.jsonl", None, bundle, None, None, "balanced", BEGUN), BEGUN)
+
+
+def test_a_file_that_broke_off_is_read_again_when_the_job_goes_on(
+    parts: Parts, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    def ask(parts: Parts, *chunks: Chunk) -> list[dict[str, Any]]:
+        block = pa.table({"chunk": [pickle.dumps(chunk) for chunk in chunks]})
+        return [json.loads(record.as_py()) for record in Here(tiny_bundle, parts)(block)["record"]]
+
+    rows = [Row(number, {"text": "ok", "id": str(number)}) for number in range(1, 31)]
+    parts.begin(JOB, BEGUN)
+    whole = Chunk(0, 0, False, rows[:10], [], None)
+    ask(parts, whole, Chunk(0, 1, True, rows[10:13], [], "in.jsonl: the connection is lost"))
+    assert (tmp_path / "out" / "_rejects" / f"{SECOND}.jsonl").exists()
+    again = Parts(parts.place, None)
+    again.begin(JOB, BEGUN)
+    counts = Counts(["in.jsonl"])
+    records = ask(again, whole, Chunk(0, 1, False, rows[10:20], [], None), Chunk(0, 2, True, rows[20:], [], None))
+    for record in records[::-1]:
+        counts.add(record)
+    counts.check()
+    assert (counts.tally.rows, counts.failures) == (30, [])
+    again.finish(counts.parts(), {})
+    written = [path.read_bytes().splitlines() for path in sorted(tmp_path.glob("out/part-*"))]
+    assert [json.loads(line)["id"] for part in written for line in part] == [row.values["id"] for row in rows]
+    assert not (tmp_path / "out" / "_rejects" / f"{SECOND}.jsonl").exists()
 
 
 def test_a_folder_that_is_not_shared_is_noticed(parts: Parts, tmp_path: Path) -> None:

@@ -135,6 +135,8 @@ class Client:
             with self._http.stream(
                 request.method, request.path, content=request.body, headers=request.headers, timeout=request.timeout
             ) as response:
+                # The time was for the headers; what is left of it is for the body.
+                response.request.extensions["timeout"]["read"] = max(request.deadline.left(), 0.001)
                 for piece in response.iter_bytes():
                     body += piece
                     if request.deadline.left() <= 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -75,7 +76,7 @@ def _encoded(mention: Mention | str | Mapping[str, Any], position: int) -> Encod
             fields = mention
         case _:
             raise TypeError(f"mention {position} is a {type(mention).__name__}; give a Mention, a text or a mapping")
-    sent = {name: value for name, value in fields.items() if value is not None}
+    sent = {name: value for name, value in fields.items() if not _is_missing(value)}
     identifier, brand = sent.get("id", position), sent.get("brand")
     # As text, as it comes back: data frames make 7 into 7.0, and databases have ids that JSON has not, such as UUIDs.
     whole = isinstance(identifier, float) and identifier.is_integer()
@@ -87,6 +88,11 @@ def _encoded(mention: Mention | str | Mapping[str, Any], position: int) -> Encod
     except (TypeError, ValueError, RecursionError) as error:
         raise TypeError(f"mention {position} cannot be sent as JSON: {error}") from None
     return Encoded(sent["id"], text, max(1, len(brand)) if isinstance(brand, list) else 1)
+
+
+def _is_missing(value: Any) -> bool:
+    """Data frames have NaN for what is not there."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def _plain(value: Any) -> Any:
