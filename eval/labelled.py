@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.files import BadRow, read_rows
-from data.schema import INTENTS, FileError, LabelledMention, MentionError, labelled_from_row
+from data.schema import INTENTS, FileError, LabelledMention, MentionError, labelled_from_row, unknown_columns
 from data.stored import StoredMentions
 from eval.progress import counted
 from model.cascade import Reader
@@ -75,7 +75,8 @@ def read_by_model(scorer: Reader, mentions: Sequence[LabelledMention], what: str
 def _read(path: Path, prefix: str, mentions: StoredMentions, extra: Mapping[str, list[str]]) -> LabelledFile:
     """Append a file's mentions to ``mentions``, and their other columns to ``extra``."""
     refused: list[tuple[int, MentionError]] = []
-    before, any_label = len(mentions), False
+    before, any_label, any_brand = len(mentions), False, False
+    unread: list[str] = []
     # a JSON line may leave intents out; a table either has the column or is some other file
     required = ("text",) if path.suffix.lower() == ".jsonl" else ("text", *INTENTS)
     for row in counted(read_rows(path, required=required), f"{path.name}: rows read"):
@@ -91,7 +92,13 @@ def _read(path: Path, prefix: str, mentions: StoredMentions, extra: Mapping[str,
         for name, values in extra.items():
             value = row.values.get(name)
             values.append("" if value is None else sys.intern(str(value).strip()))
+        any_brand = any_brand or bool(mention.brand)
+        unread += unknown_columns((name for name in row.values if name not in extra), unread)
     if not any_label:
         first = f"; row {refused[0][0]}: {refused[0][1]}" if refused else ""
         raise FileError(f"{path}: no row has a label; columns {', '.join(INTENTS)} hold 1, 0 or nothing{first}")
+    if unread:
+        print(f"{path}: columns that are not read: {', '.join(unread)}", file=sys.stderr)
+    if not any_brand:
+        print(f"{path}: no row has a brand; the first whose handle a text names is its target", file=sys.stderr)
     return LabelledFile(path, len(mentions) - before, tuple(refused))

@@ -27,6 +27,7 @@ MAX_POINTS = 1000.0
 _SIGNALS = ("weights", "keyword", "reach", "lifetime_value", "purchases", "low_satisfaction", "waiting")
 _TOP_LEVEL = ("name", *_SIGNALS, "levels", "deadlines", "queues", "route")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_WRITTEN = 'numbers are written 1.5, texts "so", lists ["a", "b"]'
 _LONGEST_DEADLINE = 366 * _SECONDS["d"]
 
 
@@ -49,7 +50,7 @@ def read_policy(path: Path) -> PolicySettings:
     try:
         values = tomllib.loads(source)
     except (ValueError, RecursionError) as error:
-        raise PolicyError(f"{path}: not valid TOML: {error}") from None
+        raise PolicyError(f"{path}: not valid TOML: {error}; {_WRITTEN}") from None
     problems = _Problems(source)
     settings = _settings(_Table(values, "", problems), hashlib.sha256(content).hexdigest())
     problems.raise_if_any(path)

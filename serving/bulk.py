@@ -115,14 +115,14 @@ def _score(job: BulkJob, scoring: Scoring, rows: Iterable[Row | BadRow], into: _
         for scored in answers:
             into.append(*scored)
             progress.said()
-    progress.summary(into.name)
+    progress.summary(into.name, into.rejects)
     return into.tally
 
 
 class _Streams:
     """Results to stdout and rejects to stderr."""
 
-    name = "stdout"
+    name, rejects = "stdout", "stderr"
 
     def __init__(self) -> None:
         self.tally = Tally()

@@ -38,7 +38,10 @@ class Gate:
         given = request.headers.getlist("authorization")
         account = keys.find(given[0]) if len(given) == 1 else None
         if account is None:
-            what = "The key is none of this server's" if given else "There is no key"
+            what = "There is no key"
+            if given:
+                is_bearer = given[0].lower().startswith("bearer ")
+                what = "The key is none of this server's" if is_bearer else "The header does not begin with Bearer"
             raise Problem(401, f"{what}; send Authorization: Bearer KEY.", {"WWW-Authenticate": "Bearer"})
         request.scope["caller"] = account.name
         if admin and not account.caller.admin:
@@ -48,8 +51,9 @@ class Gate:
                 429, f"{account.caller.at_once} requests of {account.name} are in flight.", {"Retry-After": "1"}
             )
         if wait := account.wait():
-            after = {"Retry-After": str(math.ceil(wait))}
-            raise Problem(429, f"{account.name} may send {account.caller.per_second:g} requests a second.", after)
+            seconds = str(math.ceil(wait))
+            rate = f"{account.name} may send {account.caller.per_second:g} requests a second; wait {seconds} s."
+            raise Problem(429, rate, {"Retry-After": seconds})
         account.in_flight += 1
         try:
             yield

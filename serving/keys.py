@@ -162,4 +162,6 @@ def _read(path: Path) -> dict[str, Caller]:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise KeysError(f"{path}: {where} is no setting; there are {', '.join(Caller.model_fields)}") from None
         raise KeysError(f"{path}: {where}: {first['msg'].lower()}") from None

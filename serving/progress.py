@@ -41,11 +41,11 @@ class Progress:
                 flush=True,
             )
 
-    def summary(self, output: str) -> None:
+    def summary(self, output: str, rejects: str) -> None:
         """Say what was done: rows, speed, results and the share of each label, and where they are."""
         tally = self._tally
         shares = ", ".join(f"{intent} {tally.labels.get(intent, 0) / max(1, tally.results):.1%}" for intent in INTENTS)
-        rejected = f", {tally.rejected:,} rejected" if tally.rejected else ""
+        rejected = f", {tally.rejected:,} rejected (see {rejects})" if tally.rejected else ""
         before = f", {self._before:,} of them before" if self._before else ""
         print(
             f"firstreply: {tally.rows:,} rows{before}{rejected} in {self._seconds():.1f} s ({self._speed()}) "

@@ -62,7 +62,7 @@ class Unfinished:
         self._results_path = Path(f"{output}.unfinished.jsonl")
         self._rejects_path = Path(f"{output}.rejects.unfinished.jsonl")
         self._record_path = Path(f"{output}.unfinished.json")
-        self.name, self._job = output, job
+        self.name, self.rejects, self._job = output, f"{output}.rejects.jsonl", job
         self.tally = Tally()
         self.as_of: str | None = None
         """The moment that the job counted as its beginning, where there is one to go on with."""

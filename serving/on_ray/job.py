@@ -75,7 +75,7 @@ def score_on_ray(job: BulkJob, address: str | None) -> int:
         say(failure)
     if counts.failures:
         say(f"{len(counts.failures):,} of {len(files):,} files cannot be read, or not to their end")
-    progress.summary(str(parts.place))
+    progress.summary(str(parts.place), f"{parts.place}/_rejects")
     return 3 if counts.tally.rejected or counts.failures else 0
 
 

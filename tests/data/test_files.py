@@ -196,6 +196,12 @@ def test_files_that_cannot_be_read_say_why(tmp_path: Path, name: str, content: b
     assert str(path) in str(caught.value)
 
 
+def test_a_column_that_has_its_own_meaning_is_not_taken_for_a_misspelt_one(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("text,purchases\nok,3\n")
+    with pytest.raises(FileError, match="no column 'purchase' among 'text', 'purchases'$"):
+        list(read_rows(tmp_path / "in.csv", required=("text", "purchase")))
+
+
 def test_missing_files_and_folders_say_so(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="no such file"):
         list(read_rows(tmp_path / "in.csv"))

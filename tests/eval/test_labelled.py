@@ -21,6 +21,13 @@ def test_mentions_of_several_files_keep_ids_of_their_own(tmp_path: Path, capsys:
     assert data.extra == {"shop": ["North", ""], "region": ["", ""]}
     assert [(file.mentions, len(file.refused)) for file in data.files] == [(1, 1), (1, 0)]
     assert data.any_refused
-    assert "a.csv: row 2 refused: Invalid label" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "a.csv: row 2 refused: Invalid label" in said
+    assert "a.csv: no row has a brand; the first whose handle" in said
+    assert "not read" not in said
+    (tmp_path / "b.csv").write_text(HEADER.replace("shop", "brand,shop") + "how much is it,1,0,0,0,1,a,\n")
     alone = read_labelled_files([tmp_path / "b.csv"])
     assert ([mention.id for mention in alone.mentions], alone.any_refused) == (["1"], False)
+    said = capsys.readouterr().err
+    assert "b.csv: columns that are not read: shop" in said
+    assert "no row has a brand" not in said

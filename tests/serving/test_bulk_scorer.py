@@ -154,7 +154,7 @@ def test_rejected_rows_are_told_with_row_and_id_and_the_others_are_scored(
     ]
     assert "text is empty" in rejects[0]["reason"]
     assert "10,000,000" in rejects[-1]["reason"]
-    assert "7 rows, 5 rejected" in capsys.readouterr().err
+    assert "7 rows, 5 rejected (see " in capsys.readouterr().err
 
 
 def test_csv_row_of_ten_megabytes_is_rejected_alone(score: Any, tmp_path: Path) -> None:

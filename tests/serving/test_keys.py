@@ -85,7 +85,7 @@ def test_taken_name_is_refused(tmp_path: Path) -> None:
         ("", "no key in it"),
         ("[crm]\nsha256 = 'abc'\n", "crm.sha256"),
         ("[crm]\n", "crm.sha256: field required"),
-        (f"[crm]\nsha256 = '{'0' * 64}'\nadmn = true\n", "crm.admn"),
+        (f"[crm]\nsha256 = '{'0' * 64}'\nadmn = true\n", "crm.admn is no setting; there are sha256, admin"),
         (f"[crm]\nsha256 = '{'0' * 64}'\nper_second = 0\n", "crm.per_second"),
         ("[crm", "not TOML"),
     ],
@@ -129,6 +129,8 @@ def test_requests_need_a_key_and_health_needs_none(
         assert response.status_code == 401
         assert response.headers["WWW-Authenticate"] == "Bearer"
         assert response.headers["Content-Type"] == "application/problem+json"
+    bare = client.get("/v1/model", headers={"Authorization": key})
+    assert (bare.status_code, "does not begin with Bearer" in bare.json()["detail"]) == (401, True)
     assert client.post("/v1/score", json=ONE, headers=bearer(key)).status_code == 200
     assert client.get("/v1/model", headers=bearer(key)).status_code == 200
     assert client.get("/metrics", headers=bearer(key)).status_code == 200
