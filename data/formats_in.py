@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from data.arrow import PARQUET_ROWS, import_pyarrow
-from data.schema import LABELLED_FIELDS, FileError, MentionError
+from data.schema import INTENTS, LABELLED_FIELDS, FileError, MentionError
 
 MAX_CELL_CHARS = 2**26
 """Longest CSV cell that is read, in characters: room for a row far too long to be scored, which the schema then
@@ -58,6 +58,8 @@ def _require_columns(path: str | Path, columns: Sequence[str], required: Sequenc
         nearest = difflib.get_close_matches(name, others, n=1, cutoff=0.5)
         original = next((column for column in columns if [column.strip().lower()] == nearest), None)
         hint = f"; rename {original!r} if that is it" if original is not None else ""
+        if name in INTENTS:
+            hint += "; where an intent is not known, leave its cells empty"
         if len(columns) == 1 and (separator := next((mark for mark in ";\t|" if mark in columns[0]), None)):
             hint = f"; it looks separated by {separator!r}, but the columns of a CSV are separated by commas"
         raise FileError(f"{path}: no column {name!r} among {', '.join(map(repr, columns))}{hint}")

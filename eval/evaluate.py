@@ -188,7 +188,7 @@ def evaluate(job: EvaluateJob) -> int:
     }
     report["warnings"] += _floors_missed(report["behaviour"])
     report["stop"] = _stop(report)
-    print(text_report(report))
+    print(text_report(report), flush=True)
     with file_errors(job.out):
         job.out.mkdir(parents=True, exist_ok=True)
         (job.out / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -130,7 +130,7 @@ class Scoring:
         feed = partial(self._feed, triage, lane, slices, work, explain, self.pipeline.most_tokens // len(parts))
         try:
             if large or not small:
-                lane.reserve(sum(min(triage.scorer.bundle.max_tokens, _guess(part)) for part in parts))
+                lane.reserve(sum(min(triage.scorer.bundle.max_tokens, _at_most(part)) for part in parts))
             place = self._large if large else nullcontext()
             while slices:
                 arrived = time.perf_counter()
@@ -254,9 +254,9 @@ def _size(part: _Part) -> int:
     return len(part.item.text) if isinstance(part.item, Mention) else 0
 
 
-def _guess(part: _Part) -> int:
-    """Tokens that it may have: twice as many as English posts, where some four characters make one."""
-    return _size(part) // 2 + 8
+def _at_most(part: _Part) -> int:
+    """Tokens that it can have, as far as can be told before: one for each character, and those of the target."""
+    return _size(part) + 8
 
 
 def _slices(parts: Sequence[_Part]) -> deque[list[_Part]]:

@@ -123,6 +123,8 @@ def _labelled(path: Path) -> Mentions:
     """Mentions of a file, without those of which no label is known (there is nothing to learn from them)."""
     mentions = read_labelled(path)
     labelled = [mention for mention in mentions if mention.is_labelled]
+    if not any(mention.brand or mention.brand_key for mention in mentions):
+        say(f"{path}: no mention has a brand, and dev is made of whole brands; add a column brand")
     if len(labelled) < len(mentions):
         say(f"{path}: {len(mentions) - len(labelled):,} of {len(mentions):,} mentions have no label and are left out")
     return labelled

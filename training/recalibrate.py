@@ -70,7 +70,8 @@ def calibrate(job: CalibrateJob, check: Check | None = None) -> int:
     scorer = Scorer.load(job.bundle)
     mentions = [mention for path in job.data for mention in read_labelled(path) if mention.is_labelled]
     if len(mentions) < _FEWEST_MENTIONS:
-        raise CalibrationError(f"{len(mentions)} labelled mentions are too few (at least {_FEWEST_MENTIONS})")
+        given = ", ".join(map(str, job.data))
+        raise CalibrationError(f"{given}: {len(mentions)} labelled mentions are too few (at least {_FEWEST_MENTIONS})")
     _say(f"reading {len(mentions):,} labelled mentions with {scorer.name}")
     readings = scorer.read_all((mention.text, mention.target) for mention in mentions)
     log_odds = np.array([reading.logits for reading in readings], dtype=np.float64).reshape(-1, len(INTENTS))

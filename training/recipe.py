@@ -54,7 +54,7 @@ class Recipe(BaseModel):
 
     base: str = DEFAULT_BASE
     """Pre-trained encoder: hub id or folder."""
-    epochs: Annotated[float, Field(ge=0, le=100)] = 4
+    epochs: Annotated[float, Field(ge=0, le=100)] = 4.0
     """Passes over the training mentions; 0 makes a bundle of a kept encoder as it is."""
     batch_size: Annotated[int, Field(ge=1)] = 32
     """Mentions a step, of all processes together."""

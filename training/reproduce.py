@@ -31,6 +31,8 @@ def reproduce(record: Path, out: Path, check: Check | None = None) -> int:
         return 0
     print(f"not identical: {', '.join(name for name in files if files[name] != recorded.files.get(name))}")
     facts_that_differ = differences(recorded.facts, now)
-    for line in facts_that_differ or ["no recorded fact differs; the hardware or a library under it does"]:
+    for line in facts_that_differ or [
+        "no recorded fact differs; other hardware, or a library that is not recorded, may"
+    ]:
         print(f"  {line}")
     return 1

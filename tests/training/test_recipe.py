@@ -63,6 +63,13 @@ def test_unknown_name() -> None:
         load_recipe("bets")
 
 
+@pytest.mark.parametrize("name", [None, *recipe_names()])
+def test_a_recipe_is_the_same_after_a_record_of_a_run(name: str | None) -> None:
+    recipe = load_recipe(name)
+    written = recipe.model_dump_json()
+    assert Recipe.model_validate_json(written).model_dump_json() == written
+
+
 def test_a_written_recipe_is_read_back(tmp_path: Path) -> None:
     recipe = Recipe(base='a "b"\\c', learning_rate=1.25e-5, source_weights={"x.y": 0.5, "é": 2})
     (tmp_path / "written.toml").write_text(recipe_toml(recipe, "tried"), encoding="utf-8")
