@@ -30,9 +30,7 @@ def reproduce(record: Path, out: Path, check: Check | None = None) -> int:
         print(f"identical: every file of {out} has the recorded SHA-256")
         return 0
     print(f"not identical: {', '.join(name for name in files if files[name] != recorded.files.get(name))}")
-    facts_that_differ = differences(recorded.facts, now)
-    for line in facts_that_differ or [
-        "no recorded fact differs; other hardware, or a library that is not recorded, may"
-    ]:
+    unknown = "no recorded fact differs; other hardware, or a library that is not recorded, may"
+    for line in differences(recorded.facts, now) or [unknown]:
         print(f"  {line}")
     return 1

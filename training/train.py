@@ -322,8 +322,8 @@ def _begun(recipe: Recipe) -> Kept | None:
         return None
     if student.spliced and base is None:
         raise TrainingError(
-            "[student] spliced: the base says what spliced mentions mean; give a --base that"
-            " --keep-encoder kept, which has a head"
+            "[student] spliced: the base says what spliced mentions mean; give the encoder of a full model that"
+            " --keep-encoder kept, with its head, as --base and --teacher"
         )
     begun = kept_record(Path(student.begin)) if student.begin else None
     if student.begin and begun is None:
