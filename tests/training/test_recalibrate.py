@@ -115,11 +115,11 @@ def test_what_cannot_be_calibrated_on(tiny_bundle: Path, stream: list[LabelledMe
         assert not (tmp_path / "new").exists()
         return str(caught.value)
 
-    assert refused(stream[:30]) == "30 labelled mentions are too few (at least 50)"
+    assert refused(stream[:30]) == f"{tmp_path / 'own.csv'}: 30 labelled mentions are too few (at least 50)"
     none = [mention.model_copy(update={"labels": (0,) * len(INTENTS)}) for mention in stream[:80]]
     assert refused(none) == "no intent has 10 positives and as many negatives; label more mentions"
     unknown = [mention.model_copy(update={"labels": (None,) * len(INTENTS)}) for mention in stream[:80]]
-    assert refused(unknown) == "0 labelled mentions are too few (at least 50)"
+    assert refused(unknown) == f"{tmp_path / 'own.csv'}: 0 labelled mentions are too few (at least 50)"
 
 
 def test_nothing_is_overwritten(tiny_bundle: Path, tmp_path: Path) -> None:
