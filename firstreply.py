@@ -352,6 +352,7 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="firstreply", description="Which brand mention gets the first reply?", epilog=_EXIT_STATUS
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the program's version and exit")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     serve = _command(commands, "serve", _serve, "answer POST /v1/score over HTTP")
@@ -625,6 +626,16 @@ def parser() -> argparse.ArgumentParser:
     _reading_options(explain)
     _as_of(explain)
     return parser
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when asked: that costs what a start does."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print("firstreply", version("firstreply"))
+        parser.exit()
 
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"

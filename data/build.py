@@ -80,6 +80,9 @@ def build(job: BuildJob) -> int:
     unknown = set(job.sources) - set(SOURCES)
     if unknown:
         raise FileError(f"there is no corpus {', '.join(sorted(unknown))}; known are {', '.join(SOURCES)}")
+    for folder in (job.raw, job.corpora):
+        if folder is not None and not folder.is_dir():
+            raise FileError(f"{folder}: no such folder of corpora")
     train_labels = list(read_labels(job.labels / "train.csv"))
     dev_labels = list(read_labels(job.labels / "dev.csv"))
     keys = {label.mention.target: label.mention.brand_key for label in chain(train_labels, dev_labels)}

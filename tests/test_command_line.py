@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,14 @@ def test_every_command_has_help(command: list[str], capsys: pytest.CaptureFixtur
         main([*command, "--help"])
     assert stop.value.code == 0
     assert "firstreply" in capsys.readouterr().out
+
+
+def test_version_is_the_one_that_is_installed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert capsys.readouterr().out == f"firstreply {declared}\n"
 
 
 @pytest.mark.parametrize(
@@ -159,6 +168,12 @@ def test_fidelity_of_the_quantised_bundle(tiny_bundle: Path, capsys: pytest.Capt
 def test_data_build_needs_something(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "build", "--out", str(tmp_path / "x.csv")]) == 1
     assert "--raw DIR" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--raw", "--corpora"])
+def test_data_build_from_a_missing_folder(option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "build", option, str(tmp_path / "corpora"), "--out", str(tmp_path / "x.csv")]) == 1
+    assert capsys.readouterr().err == f"firstreply: {tmp_path / 'corpora'}: no such folder of corpora\n"
 
 
 def test_reader_that_goes_away_is_no_error() -> None:
