@@ -131,11 +131,7 @@ class Supervisor:
 
     def _watch(self) -> None:
         told = False
-        while not any(number in (signal.SIGTERM, signal.SIGINT) for number in self._signals):
-            while self._signals:
-                self._signals.pop()
-                self._reloads += 1
-                self._tell(signal.SIGHUP)
+        while self._goes_on():
             now = time.monotonic()
             for place, worker in enumerate(self._workers):
                 if worker is None:
@@ -150,6 +146,15 @@ class Supervisor:
                 told = True
                 self._on_ready()
             wait([worker.process.sentinel for worker in self._workers if worker is not None], timeout=_TICK)
+
+    def _goes_on(self) -> bool:
+        """Do what the signals ask for, in the order in which they came; False once one of them is a stop."""
+        while self._signals:
+            if self._signals.pop(0) in (signal.SIGTERM, signal.SIGINT):
+                return False
+            self._reloads += 1
+            self._tell(signal.SIGHUP)
+        return True
 
     def _started(self, place: int) -> _Worker:
         beat = Beat(self._beats, place)

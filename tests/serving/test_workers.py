@@ -119,6 +119,31 @@ def test_stop_is_told_to_all_and_ends_with_status_0(tiny_bundle: Path) -> None:
         assert not any(psutil.pid_exists(child) for child in children)
 
 
+_STOPPED_WHILE_RELOADING = """
+import os, signal, sys
+from pathlib import Path
+from serving.server import serve
+from serving.settings import ServeSettings
+
+kill = os.kill
+
+def kill_and_stop(pid, number):
+    kill(pid, number)
+    if number == signal.SIGHUP:
+        kill(os.getpid(), signal.SIGTERM)
+
+os.kill = kill_and_stop
+serve(ServeSettings(Path(sys.argv[1]), port=0, workers=2))
+"""
+
+
+def test_stop_that_comes_in_the_middle_of_a_reload_is_obeyed(tiny_bundle: Path) -> None:
+    with told_ready([sys.executable, "-c", _STOPPED_WHILE_RELOADING, str(tiny_bundle)]) as (process, _):
+        process.send_signal(signal.SIGHUP)
+        process.communicate(timeout=30)
+        assert process.returncode == 0
+
+
 def test_workers_of_a_killed_parent_stop(tiny_bundle: Path) -> None:
     with running(tiny_bundle) as (process, _):
         children = workers(process)
