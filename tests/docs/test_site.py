@@ -9,13 +9,11 @@ import functools
 import http.server
 import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from html import unescape
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +24,8 @@ from data.schema import INTENTS
 from docs.hooks.command_line import commands
 from docs.hooks.http_reference import document
 from firstreply import parser
+from tests.browser import CHROMIUM, axe, needs_browser
 from tests.docs.blocks import ROOT
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 class _Files(http.server.SimpleHTTPRequestHandler):
@@ -96,11 +93,11 @@ def test_what_pages_link_to_outside_of_the_documentation_comes_along(site: Path)
     assert not list(site.rglob("*.py"))
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+@needs_browser
 def test_pages_ask_nothing_of_the_network_and_can_be_read(site: Path, url: str) -> None:
     pages = sorted(page.parent.relative_to(site).as_posix() for page in site.rglob("index.html"))
     assert "tutorials/call" in pages
-    asked, said, axe = [], [], files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
+    asked, said, script = [], [], axe()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         for scheme, rules in (("light", ["wcag2a", "wcag2aa"]), ("dark", ["color-contrast"])):
@@ -112,7 +109,7 @@ def test_pages_ask_nothing_of_the_network_and_can_be_read(site: Path, url: str) 
             for name in pages:
                 page.goto(url + name)
                 assert page.locator("h1").count() == 1
-                page.evaluate(axe)
+                page.evaluate(script)
                 found = page.evaluate("rules => axe.run({runOnly: rules})", rules)["violations"]
                 assert [(rule["id"], node["html"]) for rule in found for node in rule["nodes"]] == [], (name, scheme)
             page.get_by_placeholder("Search").click()

@@ -18,10 +18,8 @@ from data.schema import INTENTS, LABELLED_FIELDS, labelled_to_row
 from eval.evaluate import EvaluateJob, evaluate
 from eval.page import PRINTED
 from model.scorer import Scorer
+from tests.browser import CHROMIUM, needs_browser
 from tests.conftest import SAMPLE
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 
 # What a reader would do and see, done in the page and written down where --dump-dom shows it.
 _VISIT = """

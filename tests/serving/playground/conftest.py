@@ -11,7 +11,8 @@ import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from model.triage import Triage
-from tests.serving.playground.visits import CHROMIUM, AppOf, Open, Serve, Visit
+from tests.browser import CHROMIUM
+from tests.serving.playground.visits import AppOf, Open, Serve, Visit
 
 
 @pytest.fixture(scope="module")

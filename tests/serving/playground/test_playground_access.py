@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from importlib.resources import files
 from typing import Any
 
 import httpx
@@ -11,7 +10,8 @@ import pytest
 from playwright.sync_api import expect
 
 from model.triage import Triage
-from tests.serving.playground.visits import AppOf, Open, Serve, needs_browser
+from tests.browser import axe, needs_browser
+from tests.serving.playground.visits import AppOf, Open, Serve
 
 
 @needs_browser
@@ -67,7 +67,7 @@ def test_nothing_overflows_and_axe_finds_nothing(
     tiny_triage: Triage, serve: Serve, app_of: AppOf, visit: Open, look: str
 ) -> None:
     seen = visit(serve(app_of(tiny_triage)), bypass_csp=True, **LOOKS[look])  # bypassed for axe alone
-    seen.page.evaluate(files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8"))
+    seen.page.evaluate(axe())
 
     def check() -> None:
         found = seen.page.evaluate("axe.run()")["violations"]

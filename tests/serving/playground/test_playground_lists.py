@@ -17,8 +17,9 @@ from data.files import read_labelled, read_mentions
 from data.schema import Mention, MentionError, mention_from_json
 from model.triage import Triage
 from serving.limits import Limits
+from tests.browser import needs_browser
 from tests.conftest import SAMPLE
-from tests.serving.playground.visits import AppOf, Open, Serve, as_csv, needs_browser, page_of
+from tests.serving.playground.visits import AppOf, Open, Serve, as_csv, page_of
 
 CSV_TEXT = st.text(st.sampled_from('ab é😀,,""\r\n\n|[]\t\u2028 5.'), max_size=60)
 

@@ -18,7 +18,8 @@ from data.schema import INTENTS, mention_from_json
 from model.policy import DEFAULT_POLICY, Policy, Priority
 from model.policy_settings import LEVELS, Route
 from model.triage import Triage
-from tests.serving.playground.visits import Open, as_csv, held_out, needs_browser, page_of
+from tests.browser import needs_browser
+from tests.serving.playground.visits import Open, as_csv, held_out, page_of
 
 UTC_SECONDS = "%Y-%m-%dT%H:%M:%SZ"
 

@@ -11,8 +11,9 @@ from playwright.sync_api import expect
 
 from data.schema import INTENTS
 from model.triage import Triage
+from tests.browser import needs_browser
 from tests.conftest import SAMPLE
-from tests.serving.playground.visits import AppOf, Open, Serve, as_csv, needs_browser, ran
+from tests.serving.playground.visits import AppOf, Open, Serve, as_csv, ran
 
 HOSTILE = """<img src=x onerror="window.harmed=1"><script>window.harmed=1</script>"""
 

@@ -17,7 +17,8 @@ from data.schema import MentionError
 from model.triage import Ready, Triage
 from serving.keys import Keys, new_key
 from serving.limits import Limits
-from tests.serving.playground.visits import AppOf, Open, Serve, needs_browser, ran
+from tests.browser import needs_browser
+from tests.serving.playground.visits import AppOf, Open, Serve, ran
 
 
 @needs_browser

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
-import pytest
 from fastapi import FastAPI
 from playwright.sync_api import Browser, Page, Request, expect
 
@@ -20,8 +18,6 @@ from tests.conftest import SAMPLE
 
 Serve = Callable[[FastAPI], httpx.Client]
 AppOf = Callable[..., FastAPI]
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 
 
 @dataclass
