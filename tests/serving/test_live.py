@@ -239,16 +239,20 @@ def test_shadow_reads_along_and_its_disagreements_are_counted(
     metrics = Metrics()
     shadow = Shadow(Other(tiny_triage.scorer, tiny_triage.policy), 1.0, metrics)
     client = serve(app_of(tiny_triage, shadow=shadow))
+
+    def disagreements() -> list[logging.LogRecord]:
+        return [record for record in caplog.records if record.getMessage() == "shadow disagrees"]
+
     with caplog.at_level(logging.INFO, "firstreply"):
         body = {"mentions": [{"id": "mine", "text": "I am leaving @northtel"}, {"text": ""}]}
         answer = client.post("/v1/score", json=body).json()
-        assert until(lambda: "firstreply_shadow_mentions_total 1.0" in metrics.text().decode())
+        assert until(disagreements)  # told last, once all is counted
     expected = tiny_triage.answer(mention_from_json(body["mentions"][0], "1"), as_of=NOW)
     assert answer["results"][0]["labels"] == expected[0]["labels"]
     text = metrics.text().decode()
     assert "firstreply_shadow_mentions_total 1.0" in text
     assert "firstreply_shadow_disagreements_total{intent=" in text
-    (record,) = [record for record in caplog.records if record.getMessage() == "shadow disagrees"]
+    (record,) = disagreements()
     told = json.dumps(record.__dict__["fields"])
     assert '"id": "mine"' in told
     assert "leaving" not in told
